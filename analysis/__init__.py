@@ -1,0 +1,1 @@
+"""Reads traffic: bytes in, report out. No clock, no printing, no network, no import of ``lab``."""

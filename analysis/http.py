@@ -1,0 +1,164 @@
+"""Connections to HTTP/1.x exchanges: one request and its response each (RFC 9112, parsed by h11)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import h11
+
+from analysis.tcp import Connection, Stream, reassemble
+
+METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"TRACE ", b"CONNECT ")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response head. `body_length` counts the body bytes seen, framing not included."""
+
+    version: str
+    status: int
+    reason: str
+    headers: tuple[tuple[str, str], ...]
+    body_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and its final response.
+
+    `status` is None without a response. `problem` says why the exchange can't be read to its end, or is
+    empty. Frames are those that carried any byte of the message.
+    """
+
+    method: str
+    target: str
+    version: str
+    headers: tuple[tuple[str, str], ...]
+    response: Response | None
+    request_frames: tuple[int, ...]
+    response_frames: tuple[int, ...]
+    problem: str = ""
+
+    @property
+    def status(self) -> int | None:
+        return None if self.response is None else self.response.status
+
+    @property
+    def start_line(self) -> str:
+        return f"{self.method} {self.target} HTTP/{self.version}"
+
+    @property
+    def status_line(self) -> str:
+        if self.response is None:
+            return ""
+        return f"HTTP/{self.response.version} {self.response.status} {self.response.reason}".rstrip()
+
+    def header(self, name: str) -> str | None:
+        """The request's first header field `name` (lower case)."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+def find_exchanges(connection: Connection) -> tuple[Exchange, ...]:
+    """The exchanges on `connection`, in order; none where the client doesn't speak HTTP/1.x."""
+    requests = reassemble(connection, "client")
+    if not requests.data.startswith(METHODS):
+        return ()
+    responses = _Responses(reassemble(connection, "server"))
+    return tuple(_exchange(request, responses) for request in _requests(requests))
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    head: h11.Request
+    frames: tuple[int, ...]
+    problem: str
+
+
+def _requests(stream: Stream) -> Iterator[_Request]:
+    position = 0
+    while position < len(stream.data):
+        reader = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
+        reader.receive_data(stream.data[position:])
+        try:
+            head = reader.next_event()
+            if not isinstance(head, h11.Request):
+                return
+            problem = _read_body(reader)[1]
+        except h11.RemoteProtocolError:
+            return
+        end = len(stream.data) - len(reader.trailing_data[0])
+        yield _Request(head, stream.frames(position, end), problem)
+        if problem:
+            return
+        position = end
+
+
+def _read_body(reader: h11.Connection) -> tuple[int, str]:
+    """Read on to the message's end: body bytes, and what kept it from ending."""
+    length = 0
+    while True:
+        try:
+            event = reader.next_event()
+        except h11.RemoteProtocolError as error:
+            return length, str(error)
+        if isinstance(event, h11.Data):
+            length += len(event.data)
+        elif isinstance(event, h11.EndOfMessage):
+            return length, ""
+        else:
+            return length, "the message is cut off"
+
+
+class _Responses:
+    """The server's stream, read one response at a time, each in the light of its request."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.position = 0
+
+    def next(self, request: h11.Request) -> tuple[Response | None, tuple[int, ...], str]:
+        """The final response to `request`, its frames, and what is wrong with it."""
+        data = self.stream.data[self.position :]
+        if not data:
+            return None, (), "no response was seen"
+        reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
+        reader.send(request)
+        reader.receive_data(data)
+        if not self.stream.has_gap:
+            reader.receive_data(b"")  # the stream ends here: completes a body that the close delimits
+        try:
+            head = reader.next_event()
+            while isinstance(head, h11.InformationalResponse):
+                head = reader.next_event()
+        except h11.RemoteProtocolError as error:
+            return None, self.stream.frames(self.position, len(self.stream.data)), str(error)
+        if not isinstance(head, h11.Response):
+            return None, self.stream.frames(self.position, len(self.stream.data)), "its head is cut off"
+        body_length, problem = _read_body(reader)
+        start, self.position = self.position, len(self.stream.data) - len(reader.trailing_data[0])
+        response = Response(
+            _text(head.http_version), head.status_code, _text(head.reason), _headers(head), body_length
+        )
+        return response, self.stream.frames(start, self.position), problem
+
+
+def _exchange(request: _Request, responses: _Responses) -> Exchange:
+    head = request.head
+    response, frames, problem = responses.next(head)
+    return Exchange(
+        _text(head.method),
+        _text(head.target),
+        _text(head.http_version),
+        _headers(head),
+        response,
+        request.frames,
+        frames,
+        request.problem or problem,
+    )
+
+
+def _headers(head: h11.Request | h11.Response) -> tuple[tuple[str, str], ...]:
+    return tuple((_text(bytes(name)), _text(bytes(value))) for name, value in head.headers)
+
+
+def _text(data: bytes | bytearray) -> str:
+    return bytes(data).decode("latin-1")

@@ -1,0 +1,150 @@
+"""The story of a fetch: the lookups of one name, the connections that used their answers, the exchanges.
+
+It filters as one does by hand: the name, the addresses that it resolved to, nothing else.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.capture import Capture
+from analysis.dns import Lookup, Message, canonical, find_lookups, find_messages
+from analysis.http import Exchange, find_exchanges
+from analysis.packet import Decoded, Packet, decode
+from analysis.tcp import Connection, find_connections
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """All that was found in a capture; `exchanges` are those of the connection at the same index."""
+
+    capture: Capture
+    decoded: Decoded
+    messages: tuple[Message, ...]
+    lookups: tuple[Lookup, ...]
+    connections: tuple[Connection, ...]
+    exchanges: tuple[tuple[Exchange, ...], ...]
+
+    @property
+    def packets(self) -> tuple[Packet, ...]:
+        return self.decoded.packets
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One fetch. Lookups and connections in order of their first frame."""
+
+    name: str
+    lookups: tuple[Lookup, ...]
+    connections: tuple[Connection, ...]
+    exchanges: tuple[Exchange, ...]
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """The frames of the story, in capture order."""
+        lookups = {frame for lookup in self.lookups for frame in lookup.frames}
+        segments = {frame for connection in self.connections for frame in connection.frames}
+        return tuple(sorted(lookups | segments))
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Every address that the name resolved to."""
+        return frozenset(address for lookup in self.lookups for address in lookup.addresses)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has a lookup, a handshake and an exchange."""
+        return bool(self.lookups and self.exchanges) and any(
+            connection.handshake.status == "complete" for connection in self.connections
+        )
+
+
+def find_traffic(capture: Capture) -> Traffic:
+    """Decode `capture` into lookups, connections and exchanges."""
+    decoded = decode(capture.frames)
+    connections = find_connections(decoded.packets)
+    messages = find_messages(decoded.packets, connections)
+    exchanges = tuple(find_exchanges(connection) for connection in connections)
+    return Traffic(capture, decoded, messages, find_lookups(messages), connections, exchanges)
+
+
+def find_stories(traffic: Traffic) -> tuple[Story, ...]:
+    """One story a looked-up name, then one a connection that used no answer in the capture."""
+    stories: list[Story] = []
+    told: set[int] = set()
+    names = list(dict.fromkeys(lookup.name for lookup in traffic.lookups))
+    for name in names:
+        lookups = tuple(lookup for lookup in traffic.lookups if lookup.name == name)
+        addresses = {address for lookup in lookups for address in lookup.addresses}
+        used = [
+            index
+            for index, connection in enumerate(traffic.connections)
+            if connection.server.address in addresses and _fits(traffic.exchanges[index], name, names)
+        ]
+        told.update(used)
+        stories.append(_story(name, lookups, traffic, used))
+    resolvers = {lookup.resolver for lookup in traffic.lookups if lookup.transport == "tcp"}
+    for index, connection in enumerate(traffic.connections):
+        if index not in told and connection.server.address not in resolvers:
+            stories.append(_story(_name_of(traffic, index), (), traffic, [index]))
+    return tuple(stories)
+
+
+def choose_story(stories: Sequence[Story], host: str | None) -> tuple[Story | None, str]:
+    """The story to tell, and why: the host asked for; else the first whole one; else the first there is."""
+    if host is not None:
+        wanted = canonical(host)
+        named = [story for story in stories if wanted in (story.name, *_addresses_used(story))]
+        reason = f"{wanted} was asked for"
+        return (_fullest(named), reason) if named else (None, f"{wanted} was asked for and is not in the capture")
+    for story in stories:
+        if story.is_whole:
+            return story, "the first with a lookup, a handshake and an exchange"
+    with_connection = [story for story in stories if story.connections]
+    if with_connection:
+        first = min(with_connection, key=lambda story: story.connections[0].frames[0])
+        return first, "the first connection: none has a lookup, a handshake and an exchange"
+    if stories:
+        return stories[0], "the first lookup: no TCP connection is in the capture"
+    return None, "no lookup and no TCP connection is in the capture"
+
+
+def host_of(value: str) -> str:
+    """The host in a `Host` header's value or a URL's authority, without port and brackets, canonical."""
+    if value.startswith("["):
+        return canonical(value[1:].split("]")[0])
+    return canonical(value.rsplit(":", 1)[0] if value.count(":") == 1 else value)
+
+
+def is_address(text: str) -> bool:
+    """Whether `text` is an IP address, which needs no lookup."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _addresses_used(story: Story) -> tuple[str, ...]:
+    return tuple(connection.server.address for connection in story.connections)
+
+
+def _fullest(stories: list[Story]) -> Story:
+    return max(stories, key=lambda story: (bool(story.lookups), bool(story.exchanges), bool(story.connections)))
+
+
+def _fits(exchanges: tuple[Exchange, ...], name: str, names: list[str]) -> bool:
+    """Whether the requests on a connection are for `name`, not for another name at the same address."""
+    hosts = {host_of(host) for exchange in exchanges if (host := exchange.header("host"))}
+    return not hosts or name in hosts or not hosts & set(names)
+
+
+def _name_of(traffic: Traffic, index: int) -> str:
+    hosts = [host for exchange in traffic.exchanges[index] if (host := exchange.header("host"))]
+    return host_of(hosts[0]) if hosts else traffic.connections[index].server.address
+
+
+def _story(name: str, lookups: tuple[Lookup, ...], traffic: Traffic, used: list[int]) -> Story:
+    connections = tuple(traffic.connections[index] for index in used)
+    exchanges = tuple(exchange for index in used for exchange in traffic.exchanges[index])
+    return Story(name, lookups, connections, exchanges)

@@ -1,0 +1,70 @@
+"""The narrow protocol that every backend keeps, and the choice between them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from analysis.errors import InputError
+from lab.scenario import Scenario
+
+NAMES = ("netns",)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientResult:
+    """How the client's command went: `exit_status` is negative for a signal, None if it had to be stopped."""
+
+    command: tuple[str, ...]
+    exit_status: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """What the backend knows of a run beside the capture.
+
+    `doubts` are sentences: why the capture may not be what a wire would have shown.
+    """
+
+    doubts: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Lab(Protocol):
+    """Hosts that exist. Each method is one step of a run, and raises `StepError` where it fails."""
+
+    def wait_ready(self) -> None:
+        """Return when every host answers."""
+
+    def start_capture(self) -> None:
+        """Return when the sidecar sees every frame of the client's link."""
+
+    def run_client(self) -> ClientResult:
+        """Run the client's command to its end, or to its deadline."""
+
+    def settle(self) -> bool:
+        """Wait until every connection has closed and the wire is quiet; False if that didn't come."""
+
+    def stop_capture(self) -> Witness:
+        """Finish the capture file."""
+
+    def destroy(self) -> None:
+        """Remove all hosts; safe to call at any moment, and more than once."""
+
+
+class Backend(Protocol):
+    """Makes labs."""
+
+    name: str
+
+    def create(self, scenario: Scenario, folder: Path) -> Lab:
+        """The hosts of `scenario`, whose capture and logs go to `folder`."""
+
+
+def choose_backend(asked: str | None) -> tuple[Backend, str]:
+    """The backend to use, and why in a few words."""
+    from lab.netns.backend import NetnsBackend
+
+    if asked not in (None, *NAMES):
+        raise InputError(f"there is no backend {asked!r}", f"use one of: {', '.join(NAMES)}")
+    return NetnsBackend(), "as asked" if asked else "needs neither daemon nor image"

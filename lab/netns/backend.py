@@ -1,0 +1,72 @@
+"""The caller's side of the netns backend: keeps the protocol of `lab.backend`."""
+
+import os
+import shutil
+from pathlib import Path
+
+from lab.backend import ClientResult, Witness
+from lab.errors import BackendError
+from lab.netns.isolation import require_linux
+from lab.scenario import Scenario
+
+STEP_S = 20.0  # how long a step may take that has no deadline of its own
+
+
+class NetnsBackend:
+    """Labs of network namespaces: no daemon, no image."""
+
+    name = "netns"
+
+    def create(self, scenario: Scenario, folder: Path) -> "NetnsLab":
+        """Start to make the hosts; `wait_ready` says whether that went well."""
+        require_linux()
+        return NetnsLab(scenario, folder, find_curl())
+
+
+def find_curl() -> str:
+    """The path of the machine's curl."""
+    curl = shutil.which("curl")
+    if curl is None:
+        raise BackendError("there is no curl on this machine's PATH", "install it: sudo apt-get install curl")
+    return os.path.realpath(curl)
+
+
+class NetnsLab:
+    """A running lab, as its caller sees it."""
+
+    def __init__(self, scenario: Scenario, folder: Path, curl: str) -> None:
+        from lab.netns.machine import Machine  # what init needs is imported once, before the fork
+        from lab.netns.supervisor import Supervisor
+
+        self._deadline_s = scenario.client.deadline_s
+        self._supervisor = Supervisor(lambda: Machine(scenario, folder, curl).handle, folder / "lab.log")
+
+    def wait_ready(self) -> None:
+        """Return when resolver and server have said that they listen."""
+        self._supervisor.ask("wait_ready", STEP_S)
+
+    def start_capture(self) -> None:
+        """Put wire and sidecar between the hosts."""
+        self._supervisor.ask("start_capture", STEP_S)
+
+    def run_client(self) -> ClientResult:
+        """Run curl."""
+        answer = self._supervisor.ask("run_client", self._deadline_s + STEP_S)
+        return ClientResult(tuple(answer["command"]), answer["exit_status"])
+
+    def settle(self) -> bool:
+        """Wait for the closes."""
+        return bool(self._supervisor.ask("settle", STEP_S))
+
+    def stop_capture(self) -> Witness:
+        """Finish the capture."""
+        facts = self._supervisor.ask("stop_capture", STEP_S)
+        self._supervisor.kill()  # the kernel tears down while the caller analyses
+        lost = {role: count for role, count in facts["dropped_for_want_of_queue"].items() if count}
+        doubts = tuple(f"the {role}'s link dropped {count} frame(s) for want of queue" for role, count in lost.items())
+        return Witness(doubts, facts)
+
+    def destroy(self) -> None:
+        """End every process of the lab and wait until they are gone."""
+        self._supervisor.kill()
+        self._supervisor.reap()

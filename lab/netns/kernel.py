@@ -1,0 +1,49 @@
+"""The few system calls that Python 3.11 doesn't offer: namespaces, mounts, prctl.
+
+`os.unshare` and `os.setns` came with Python 3.12. Numbers are the kernel's UAPI (linux/sched.h,
+linux/mount.h, linux/prctl.h), the same on every architecture.
+"""
+
+import ctypes
+import os
+
+CLONE_NEWNS = 0x0002_0000
+CLONE_NEWUSER = 0x1000_0000
+CLONE_NEWPID = 0x2000_0000
+CLONE_NEWNET = 0x4000_0000
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x4_0000
+
+PR_SET_PDEATHSIG, PR_SET_TIMERSLACK = 1, 29
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), what)
+
+
+def unshare(flags: int) -> None:
+    """Move this process into new namespaces, as unshare(2)."""
+    names = {CLONE_NEWNS: "mount", CLONE_NEWUSER: "user", CLONE_NEWPID: "pid", CLONE_NEWNET: "network"}
+    what = ", ".join(name for flag, name in names.items() if flags & flag)
+    _check(_libc.unshare(flags), f"new {what} namespace")
+
+
+def setns(namespace: int, kind: int) -> None:
+    """Enter the namespace that the descriptor `namespace` names, as setns(2)."""
+    _check(_libc.setns(namespace, kind), "enter namespace")
+
+
+def mount(source: str, target: str, kind: str, flags: int) -> None:
+    """Mount as mount(2), without data."""
+    result = _libc.mount(os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), None)
+    _check(result, f"mount {target}")
+
+
+def prctl(option: int, value: int) -> None:
+    """One process control, as prctl(2)."""
+    _check(_libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0), "prctl")

@@ -1,0 +1,201 @@
+"""What runs as init of a netns lab: makes the hosts, starts their services, and does a run's steps."""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from analysis.capture import read_capture
+from analysis.packet import decode
+from analysis.tcp import find_connections
+from lab.errors import StepError
+from lab.netns import client, kernel, resolver, server
+from lab.netns.host import Host, create_host, dropped_frames, mac_of
+from lab.netns.sidecar import Sidecar
+from lab.netns.supervisor import redirect_output, run_forked
+from lab.netns.wire import Wire
+from lab.scenario import CLIENT_ADDRESS, RESOLVER_ADDRESS, Scenario
+
+READY_S = 10.0
+QUIET_S = 0.02  # how long nothing may move before a run counts as settled
+SETTLE_S = 5.0
+FALLBACK_SERVER = IPv4Address("192.0.2.80")
+WATCHDOG_S = 0.5
+
+
+class Machine:
+    """Three hosts, their services and the wire between them. Lives in init of the lab's PID namespace."""
+
+    def __init__(self, scenario: Scenario, folder: Path, curl: str) -> None:
+        self._scenario = scenario
+        self._folder = folder
+        self._curl = curl
+        self._hosts = _create_hosts(scenario)
+        self._services: dict[str, int] = {}  # role → pidfd
+        self._sidecar: Sidecar | None = None
+        self._wire: Wire | None = None
+
+    def handle(self, step: str) -> Any:
+        """Do `step`; what it returns goes to the caller as JSON."""
+        steps: dict[str, Callable[[], Any]] = {
+            "wait_ready": self.wait_ready,
+            "start_capture": self.start_capture,
+            "run_client": self.run_client,
+            "settle": self.settle,
+            "stop_capture": self.stop_capture,
+        }
+        return steps[step]()
+
+    def wait_ready(self) -> None:
+        """Start resolver and server; return when both have said that they listen."""
+        names, behaviour = self._scenario.names, self._scenario.server
+        waiting = [
+            self._start_service("resolver", lambda ready: resolver.serve(names, ready)),
+            self._start_service("server", lambda ready: server.serve(behaviour, ready)),
+        ]
+        for role, pipe in zip(("resolver", "server"), waiting, strict=True):
+            readable, _, _ = select.select([pipe], [], [], READY_S)
+            if not readable:
+                raise StepError("ready", f"the {role} wasn't ready within {READY_S:.0f} s", _see_log(role))
+            if not os.read(pipe, 1):
+                raise StepError("ready", f"the {role} ended before it was ready", _see_log(role))
+            os.close(pipe)
+
+    def _start_service(self, role: str, serve: Callable[[Callable[[], None]], None]) -> int:
+        """Fork the service of `role` into its host; the pipe on which it says that it is ready."""
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(reader)
+            run_forked(lambda: self._be_service(role, serve, writer))
+        os.close(writer)
+        self._services[role] = os.pidfd_open(pid)
+        return reader
+
+    def _be_service(self, role: str, serve: Callable[[Callable[[], None]], None], writer: int) -> None:
+        redirect_output(self._folder / f"{role}.log")
+        self._enter(role)
+
+        def ready() -> None:
+            os.write(writer, b"1")
+            os.close(writer)
+
+        serve(ready)
+
+    def _enter(self, role: str) -> None:
+        """Make this (forked) process one of the host's: its namespace, and none of init's descriptors."""
+        kernel.setns(self._hosts[role].namespace, kernel.CLONE_NEWNET)
+        for host in self._hosts.values():
+            os.close(host.tap)
+
+    def start_capture(self) -> None:
+        """Put wire and sidecar between the hosts."""
+        self._sidecar = Sidecar(self._folder / "capture.pcap")
+        self._wire = Wire(list(self._hosts.values()), self._sidecar, self._scenario.delay_s)
+
+    def run_client(self) -> dict[str, Any]:
+        """Run curl until it ends, or kill it at the scenario's deadline."""
+        command = client.command(self._curl, self._scenario.client)
+        etc = self._folder / "client-etc"
+        client.write_etc(etc)
+        pid = os.fork()
+        if pid == 0:
+            run_forked(lambda: self._be_client(command, etc))
+        curl = os.pidfd_open(pid)
+        deadline = time.monotonic() + self._scenario.client.deadline_s
+        ended = self._carry(lambda _: _is_readable(curl), deadline, [curl])
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        os.close(curl)
+        return {"command": command, "exit_status": os.waitstatus_to_exitcode(status) if ended else None}
+
+    def _be_client(self, command: list[str], etc: Path) -> None:
+        redirect_output(self._folder / "client.log")
+        self._enter("client")
+        body = os.open(self._folder / "client.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(body, 1)
+        client.enter_etc(etc)
+        os.chdir("/")
+        os.execve(command[0], command, client.ENVIRONMENT)  # noqa: S606 - a list, and no shell wanted
+
+    def settle(self) -> bool:
+        """Carry frames until every connection has closed and nothing moved for `QUIET_S`."""
+        judged = (-1, False)
+
+        def settled(quiet_s: float) -> bool:
+            nonlocal judged
+            if quiet_s < QUIET_S or self._sidecar is None:
+                return False
+            if judged[0] != self._sidecar.frame_count:
+                self._sidecar.flush()
+                judged = (self._sidecar.frame_count, _all_closed(self._folder / "capture.pcap"))
+            return judged[1]
+
+        return self._carry(settled, time.monotonic() + SETTLE_S, [])
+
+    def _carry(self, until: Callable[[float], bool], deadline: float, watched: list[int]) -> bool:
+        """Run the wire, and notice a service that dies meanwhile."""
+        assert self._wire is not None  # noqa: S101 - the steps come in order
+        services = list(self._services.values())
+
+        def ended(quiet_s: float) -> bool:
+            return until(quiet_s) or any(_is_readable(service) for service in services)
+
+        done = self._wire.run(ended, deadline, [*watched, *services])
+        for role, service in self._services.items():
+            if _is_readable(service):
+                raise StepError("run", f"the {role}'s process died while the client ran", _see_log(role))
+        return done
+
+    def stop_capture(self) -> dict[str, Any]:
+        """Close the file; what the wire saw beside it."""
+        assert self._wire is not None  # noqa: S101 - the steps come in order
+        assert self._sidecar is not None  # noqa: S101
+        self._sidecar.close()
+        dropped: dict[str, int] = {}
+        for host in self._hosts.values():
+            kernel.setns(host.namespace, kernel.CLONE_NEWNET)
+            dropped[host.role] = dropped_frames()
+        return {
+            "frame_count": self._sidecar.frame_count,
+            "dropped_for_want_of_queue": dropped,
+            "filtered": self._wire.filtered,
+            "sysctls": {host.role: dict(host.sysctls) for host in self._hosts.values()},
+            "addresses": {host.role: [str(address) for address in host.addresses] for host in self._hosts.values()},
+        }
+
+
+def _create_hosts(scenario: Scenario) -> dict[str, Host]:
+    addresses = {
+        "client": (CLIENT_ADDRESS,),
+        "resolver": (RESOLVER_ADDRESS,),
+        "server": scenario.server_addresses or (FALLBACK_SERVER,),
+    }
+    hosts: dict[str, Host] = {}
+    for role, own in addresses.items():
+        others = {
+            address: mac_of(theirs[0]) for other, theirs in addresses.items() if other != role for address in theirs
+        }
+        hosts[role] = create_host(role, own, others)
+    return hosts
+
+
+def _all_closed(capture: Path) -> bool:
+    """Whether every TCP connection in the file has come to its end."""
+    connections = find_connections(decode(read_capture(capture).frames).packets)
+    return all(
+        connection.close.complete or connection.close.variant in ("reset", "refused") for connection in connections
+    )
+
+
+def _is_readable(descriptor: int) -> bool:
+    return bool(select.select([descriptor], [], [], 0)[0])
+
+
+def _see_log(role: str) -> str:
+    return f"see {role}.log in the run's folder"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from analysis.errors import InputError
+from analysis.text import plural
 
 Health = Literal["complete", "incomplete", "unknown"]
 
@@ -56,7 +57,9 @@ def read_capture(path: Path) -> Capture:
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file", "check the path") from None
     except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, not a capture", f"name a file, such as {path}/capture.pcap") from None
+        raise InputError(
+            f"{path}: is a folder, not a capture", f"name a file, such as {path}/capture.pcap"
+        ) from None
     except OSError as error:
         raise InputError(f"{path}: can't be read: {error.strerror}", "check its permissions") from None
     return parse_capture(data, str(path))
@@ -70,11 +73,13 @@ def parse_capture(data: bytes, path: str) -> Capture:
     elif data[:4] == PCAPNG_MAGIC:
         kind, frames = _pcapng(data, path, problems)
     else:
-        raise InputError(f"{path}: {_what_it_is(data)}", "hand in a .pcap or .pcapng as tcpdump or Wireshark save it")
+        raise InputError(
+            f"{path}: {_what_it_is(data)}", "hand in a .pcap or .pcapng as tcpdump or Wireshark save it"
+        )
     short = [frame.number for frame in frames if len(frame.data) < frame.wire_length]
     if short:
         problems.append(
-            f"{len(short)} frame(s) were cut by the snap length, the first is frame {short[0]}: capture with -s 0"
+            f"the snap length cut {plural(len(short), 'frame')}, first frame {short[0]}: capture with -s 0"
         )
     return Capture(path, kind, tuple(frames), tuple(problems), "incomplete" if problems else "unknown")
 
@@ -85,7 +90,7 @@ def _what_it_is(data: bytes) -> str:
     if data[:2] == b"\x1f\x8b":
         return "is gzip-compressed; unpack it with gunzip first"
     if len(data) < 4:
-        return f"is no capture: it has only {len(data)} byte(s)"
+        return f"is no capture: it has only {plural(len(data), 'byte')}"
     return f"is no capture: it begins with {data[:4].hex(' ')}, which neither pcap nor pcapng does"
 
 
@@ -105,7 +110,9 @@ def _pcap(data: bytes, path: str, problems: list[str]) -> tuple[str, list[Frame]
         seconds, ticks, captured, wire_length = header.unpack_from(data, position)
         position += 16
         if captured > LONGEST_FRAME:
-            problems.append(f"frame {len(frames) + 1} claims {captured} bytes: the file is damaged from there on")
+            problems.append(
+                f"frame {len(frames) + 1} claims {captured} bytes: the file is damaged from there on"
+            )
             break
         if position + captured > len(data):
             problems.append(_cut(len(frames)))
@@ -118,7 +125,7 @@ def _pcap(data: bytes, path: str, problems: list[str]) -> tuple[str, list[Frame]
 
 
 def _cut(whole: int) -> str:
-    return f"the file ends in the middle of frame {whole + 1}: its {whole} whole frame(s) were read"
+    return f"the file ends in the middle of frame {whole + 1}: {plural(whole, 'whole frame')} before it could be read"
 
 
 class _Interface(NamedTuple):
@@ -170,7 +177,9 @@ def _blocks(
             order = orders[marker]
         kind, length = struct.unpack_from(order + "II", data, position)
         if length < 12 or length % 4:
-            problems.append(f"a block at byte {position} claims {length} bytes: the file is damaged from there on")
+            problems.append(
+                f"a block at byte {position} claims {length} bytes: the file is damaged from there on"
+            )
             return
         if position + length > len(data):
             problems.append(_cut(len(frames)))

@@ -49,6 +49,7 @@ class Message:
     type: str
     answers: tuple[Record, ...]
     authority: tuple[Record, ...]
+    edns: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ def _message(
         dns.rdatatype.to_text(question.rdtype),
         _records(parsed.answer),
         _records(parsed.authority),
+        parsed.edns >= 0,
     )
 
 

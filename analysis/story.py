@@ -79,7 +79,7 @@ def find_stories(traffic: Traffic) -> tuple[Story, ...]:
         used = [
             index
             for index, connection in enumerate(traffic.connections)
-            if connection.server.address in addresses and _fits(traffic.exchanges[index], name, names)
+            if _belongs(connection.server.address in addresses, traffic.exchanges[index], name, names)
         ]
         told.update(used)
         stories.append(_story(name, lookups, traffic, used))
@@ -95,8 +95,7 @@ def choose_story(stories: Sequence[Story], host: str | None) -> tuple[Story | No
     if host is not None:
         wanted = canonical(host)
         named = [story for story in stories if wanted in (story.name, *_addresses_used(story))]
-        reason = f"{wanted} was asked for"
-        return (_fullest(named), reason) if named else (None, f"{wanted} was asked for and is not in the capture")
+        return (_fullest(named), "the host asked for") if named else (None, f"{wanted} is not in the capture")
     for story in stories:
         if story.is_whole:
             return story, "the first with a lookup, a handshake and an exchange"
@@ -130,13 +129,20 @@ def _addresses_used(story: Story) -> tuple[str, ...]:
 
 
 def _fullest(stories: list[Story]) -> Story:
-    return max(stories, key=lambda story: (bool(story.lookups), bool(story.exchanges), bool(story.connections)))
+    return max(
+        stories, key=lambda story: (bool(story.lookups), bool(story.exchanges), bool(story.connections))
+    )
 
 
-def _fits(exchanges: tuple[Exchange, ...], name: str, names: list[str]) -> bool:
-    """Whether the requests on a connection are for `name`, not for another name at the same address."""
+def _belongs(to_answer: bool, exchanges: tuple[Exchange, ...], name: str, names: list[str]) -> bool:
+    """Whether a connection is part of the story of `name`: its requests say so; else, whether it goes to an answer.
+
+    Names can share an address, so an address alone doesn't tell.
+    """
     hosts = {host_of(host) for exchange in exchanges if (host := exchange.header("host"))}
-    return not hosts or name in hosts or not hosts & set(names)
+    if hosts & set(names):
+        return name in hosts
+    return to_answer
 
 
 def _name_of(traffic: Traffic, index: int) -> str:

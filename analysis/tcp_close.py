@@ -9,9 +9,7 @@ from analysis.packet import ACK, FIN, RST, SYN
 if TYPE_CHECKING:
     from analysis.tcp import Role, Segment
 
-Variant = Literal[
-    "three-segment", "four-segment", "simultaneous", "half-closed", "reset", "refused", "open"
-]
+Variant = Literal["three-segment", "four-segment", "simultaneous", "half-closed", "reset", "refused", "open"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,11 @@ def classify_close(segments: "Sequence[Segment]") -> Close:
 def _first_fins(segments: "Sequence[Segment]") -> "list[Segment]":
     fins: list[Segment] = []
     for segment in segments:
-        if segment.flags & FIN and not segment.flags & RST and all(fin.sender != segment.sender for fin in fins):
+        if (
+            segment.flags & FIN
+            and not segment.flags & RST
+            and all(fin.sender != segment.sender for fin in fins)
+        ):
             fins.append(segment)
     return fins
 

@@ -65,11 +65,11 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A checked scenario. `sha256` is that of the file's bytes."""
+    """A checked scenario. `source` is the file's text."""
 
     name: str
     path: str
-    sha256: str
+    source: str
     title: str
     look_for: str
     names: Mapping[str, Name]
@@ -77,6 +77,11 @@ class Scenario:
     client: Client
     delay_s: float
     expected: Sequence | None
+
+    @property
+    def sha256(self) -> str:
+        """Of the source, in hex."""
+        return hashlib.sha256(self.source.encode()).hexdigest()
 
     @property
     def host(self) -> str | None:
@@ -116,8 +121,8 @@ def find_scenario(name_or_path: str) -> Path:
 def load_scenario(path: Path) -> Scenario:
     """Load and check the scenario file at `path`; `ScenarioError` says all that is wrong with a key."""
     try:
-        data = path.read_bytes()
-        table = tomllib.loads(data.decode())
+        source = path.read_bytes().decode()
+        table = tomllib.loads(source)
     except FileNotFoundError:
         raise ScenarioError(f"{path}: there is no such scenario file", "see `invoke scenarios`") from None
     except UnicodeDecodeError as error:
@@ -126,10 +131,10 @@ def load_scenario(path: Path) -> Scenario:
         raise ScenarioError(f"{path}: is not TOML: {error}", "mend that line; see https://toml.io") from None
     except OSError as error:
         raise ScenarioError(f"{path}: can't be read: {error.strerror}", "check its permissions") from None
-    return _scenario(Table(path, "", table), hashlib.sha256(data).hexdigest())
+    return _scenario(Table(path, "", table), source)
 
 
-def _scenario(table: Table, sha256: str) -> Scenario:
+def _scenario(table: Table, source: str) -> Scenario:
     title = table.take("title", "", _line, "one line of text")
     look_for = table.take("look_for", "", _line, "one line of text")
     names = _names(table.table("names"))
@@ -143,7 +148,7 @@ def _scenario(table: Table, sha256: str) -> Scenario:
     expect.finish()
     table.finish()
     path = table.path
-    return Scenario(path.stem, str(path), sha256, title, look_for, names, server, client, delay_s, expected)
+    return Scenario(path.stem, str(path), source, title, look_for, names, server, client, delay_s, expected)
 
 
 def _line(value: Any) -> str | None:
@@ -156,7 +161,9 @@ def _text(value: Any) -> str | None:
 
 def _integer(low: int, high: int) -> Callable[[Any], int | None]:
     def check(value: Any) -> int | None:
-        return value if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high else None
+        return (
+            value if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high else None
+        )
 
     return check
 
@@ -224,7 +231,9 @@ def _refuse_alias_loop(table: Table, names: Mapping[str, Name], start: str) -> N
     seen, name = {start}, names[start].cname
     while name is not None and name in names:
         if name in seen:
-            raise table.wrong(start, {"cname": names[start].cname}, "an alias that leads to an address, not in a circle")
+            raise table.wrong(
+                start, {"cname": names[start].cname}, "an alias that leads to an address, not in a circle"
+            )
         seen.add(name)
         name = names[name].cname
 
@@ -255,14 +264,18 @@ def _body(value: Any) -> bytes | None:
 
 
 def _header_value(value: Any) -> str | None:
-    return value if isinstance(value, str) and value.isascii() and (value.isprintable() or not value) else None
+    return (
+        value if isinstance(value, str) and value.isascii() and (value.isprintable() or not value) else None
+    )
 
 
 def _headers(table: Table) -> tuple[tuple[str, str], ...]:
     headers: list[tuple[str, str]] = []
     for name, value in table.left.items():
         if not TOKEN.fullmatch(name):
-            raise table.wrong(name, name, "a header name (RFC 9110 §5.6.2): letters, digits and - _ . and the like")
+            raise table.wrong(
+                name, name, "a header name (RFC 9110 §5.6.2): letters, digits and - _ . and the like"
+            )
         for entry in value if isinstance(value, list) else [value]:
             if _header_value(entry) is None:
                 raise table.wrong(name, entry, "one line of printable ASCII, or a list of such lines")
@@ -272,8 +285,7 @@ def _headers(table: Table) -> tuple[tuple[str, str], ...]:
 
 def _client(table: Table) -> Client:
     words = "curl's arguments as a list of texts, with a URL among them"
-    if "curl" not in table.left:
-        raise table.wrong("curl", None, words)
+    table.require("curl", words)
     curl = table.take("curl", (), _arguments, words)
     port = table.take("port", None, _integer(1, 65535), "a port, 1 to 65535")
     deadline_s = table.take("deadline", 10.0, _duration(600.0), DURATION_WORDS.format("600s"))

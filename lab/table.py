@@ -28,6 +28,11 @@ class Table:
         shown = shown if len(shown) <= 60 else shown[:57] + "..."
         return ScenarioError(f"{self.path}: {self.full(key)}: {shown} won't do", f"allowed: {allowed}")
 
+    def require(self, key: str, allowed: str) -> None:
+        """Complain if `key` is absent."""
+        if key not in self.left:
+            raise ScenarioError(f"{self.path}: {self.full(key)}: is missing", f"allowed: {allowed}")
+
     def full(self, key: str) -> str:
         """The key with the tables around it, as TOML writes it."""
         quoted = key if re.fullmatch(r"[\w-]*", key) else f'"{key}"'
@@ -55,5 +60,6 @@ class Table:
             near = difflib.get_close_matches(key, self._known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ScenarioError(
-                f"{self.path}: {self.full(key)}: there is no such key{hint}", f"allowed: {', '.join(self._known)}"
+                f"{self.path}: {self.full(key)}: there is no such key{hint}",
+                f"allowed: {', '.join(self._known)}",
             )

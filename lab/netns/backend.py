@@ -2,13 +2,16 @@
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
+from lab import __version__
 from lab.backend import ClientResult, Witness
 from lab.errors import BackendError
 from lab.netns.isolation import require_linux
 from lab.scenario import Scenario
 
+OURS = f"handshake-lab {__version__}"
 STEP_S = 20.0  # how long a step may take that has no deadline of its own
 
 
@@ -38,8 +41,12 @@ class NetnsLab:
         from lab.netns.machine import Machine  # what init needs is imported once, before the fork
         from lab.netns.supervisor import Supervisor
 
+        self._curl = curl
         self._deadline_s = scenario.client.deadline_s
         self._supervisor = Supervisor(lambda: Machine(scenario, folder, curl).handle, folder / "lab.log")
+        self._version = subprocess.Popen(
+            [curl, "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
 
     def wait_ready(self) -> None:
         """Return when resolver and server have said that they listen."""
@@ -61,12 +68,22 @@ class NetnsLab:
     def stop_capture(self) -> Witness:
         """Finish the capture."""
         facts = self._supervisor.ask("stop_capture", STEP_S)
+        facts["versions"] = {"curl": self._curl_version(), "resolver": OURS, "server": OURS, "sidecar": OURS}
         self._supervisor.kill()  # the kernel tears down while the caller analyses
         lost = {role: count for role, count in facts["dropped_for_want_of_queue"].items() if count}
-        doubts = tuple(f"the {role}'s link dropped {count} frame(s) for want of queue" for role, count in lost.items())
+        doubts = tuple(
+            f"the {role}'s link dropped {count} frame(s) for want of queue" for role, count in lost.items()
+        )
         return Witness(doubts, facts)
 
+    def _curl_version(self) -> str:
+        """The first line that `curl --version` prints; it ran beside the lab."""
+        output, _ = self._version.communicate(timeout=STEP_S)
+        return output.decode("ascii", "replace").partition("\n")[0]
+
     def destroy(self) -> None:
-        """End every process of the lab and wait until they are gone."""
+        """End every process of the lab; the kernel frees their devices a moment later, without anyone's help."""
         self._supervisor.kill()
         self._supervisor.reap()
+        self._version.kill()
+        self._version.communicate()

@@ -8,7 +8,15 @@ from lab.scenario import RESOLVER_ADDRESS, Client
 
 USER_AGENT = "handshake-lab"  # without a version, so that every curl sends the same request
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}  # no proxies, no RES_OPTIONS, no LOCALDOMAIN
-OF_THE_MACHINE = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "ssl", "pki", "ca-certificates")
+OF_THE_MACHINE = (
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "alternatives",
+    "ssl",
+    "pki",
+    "ca-certificates",
+)
 NSCD_SOCKETS = ("/run/nscd", "/var/run/nscd")
 FILES = {
     "resolv.conf": f"nameserver {RESOLVER_ADDRESS}\n",
@@ -25,17 +33,20 @@ def command(curl: str, client: Client) -> list[str]:
     return [curl, "-q", "-sS", "--noproxy", "*", "-A", USER_AGENT, *port, *client.curl]
 
 
-def write_etc(folder: Path) -> None:
-    """Make the client's /etc in `folder`."""
-    folder.mkdir()
+def _write_etc(folder: Path) -> None:
     for name, content in FILES.items():
         (folder / name).write_text(content)
     (folder / "nscd").mkdir()
 
 
 def enter_etc(folder: Path) -> None:
-    """In a mount namespace of its own, put `folder` over /etc and nothing over nscd's socket."""
+    """In a mount namespace of its own, make an /etc at `folder` and put it over the machine's.
+
+    It is in memory, so nothing of it stays when the process ends. An empty folder covers nscd's socket.
+    """
     kernel.unshare(kernel.CLONE_NEWNS)
+    kernel.mount("tmpfs", str(folder), "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV)
+    _write_etc(folder)
     for name in OF_THE_MACHINE:
         source, target = Path("/etc", name), folder / name
         if not source.exists():

@@ -11,7 +11,10 @@ from lab.netns import kernel
 ISOLATED = kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET
 PRIVILEGED = "run it as root (sudo), or in a container started with --privileged"
 SETTINGS = {  # a setting that forbids user namespaces: its forbidding value, the command that allows them
-    "kernel/apparmor_restrict_unprivileged_userns": ("1", "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
+    "kernel/apparmor_restrict_unprivileged_userns": (
+        "1",
+        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+    ),
     "kernel/unprivileged_userns_clone": ("0", "sudo sysctl -w kernel.unprivileged_userns_clone=1"),
     "user/max_user_namespaces": ("0", "sudo sysctl -w user.max_user_namespaces=15000"),
 }

@@ -13,26 +13,26 @@ def all_blocked() -> bool:
     """Whether there was a moment at which every thread of the lab was blocked.
 
     One look at each in turn doesn't tell: a thread may wake one already looked at and then block. So
-    look twice: whoever is blocked both times, and was never put on a processor in between, was blocked
-    all the while; and all those whiles overlap between the two looks.
+    look twice: whoever is blocked both times, and did not block anew in between, was blocked all
+    the while; and all those whiles overlap between the two looks.
     """
     first = _look()
     return first is not None and first == _look()
 
 
 def _look() -> list[tuple[str, str]] | None:
-    """Each thread and how often it was put on a processor; None if one isn't blocked."""
+    """Each thread and how often it has blocked; None if one isn't blocked."""
     threads: list[tuple[str, str]] = []
     for process in os.listdir("/proc"):  # noqa: PTH208 - runs for every frame; a Path costs ten times more
         if not process[0].isdigit() or process == INIT:
             continue
         try:
             for thread in os.listdir(f"/proc/{process}/task"):  # noqa: PTH208
-                folder = f"/proc/{process}/task/{thread}"
-                stat = _read(f"{folder}/stat")
-                if stat[stat.rindex(")") + 2] not in BLOCKED:
+                status = _read(f"/proc/{process}/task/{thread}/status")
+                state = status.index("\nState:\t") + 8
+                if status[state] not in BLOCKED:
                     return None
-                threads.append((thread, _read(f"{folder}/schedstat").rpartition(" ")[2]))
+                threads.append((thread, status[status.rindex("\nvoluntary_ctxt_switches:") :]))
         except (FileNotFoundError, ProcessLookupError):
             return None  # it just ended: look again
     return threads
@@ -41,6 +41,6 @@ def _look() -> list[tuple[str, str]] | None:
 def _read(path: str) -> str:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return os.read(descriptor, 1024).decode("ascii", "replace")
+        return os.read(descriptor, 8192).decode("ascii", "replace")
     finally:
         os.close(descriptor)

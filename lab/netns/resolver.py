@@ -55,7 +55,11 @@ class Answers:
     def _log(self, question: str, response: dns.message.Message) -> None:
         truncated = ", truncated" if response.flags & dns.flags.TC else ""
         code = dns.rcode.to_text(response.rcode())
-        print(f"{question}: {code}, {len(response.answer)} answer set(s){truncated}", file=sys.stderr, flush=True)
+        print(
+            f"{question}: {code}, {len(response.answer)} answer set(s){truncated}",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def _fill(self, response: dns.message.Message) -> None:
         question = response.question[0]

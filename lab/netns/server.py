@@ -105,13 +105,17 @@ def _answer(connection: _Connection, behaviour: Server) -> None:
                 event = reader.next_event()
         except h11.RemoteProtocolError as error:
             print(f"{connection.peer}: 400, {error}", file=sys.stderr, flush=True)
-            connection.socket.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            connection.socket.sendall(
+                b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            )
             connection.closing = True
             return
         if not isinstance(request, h11.Request) or not isinstance(event, h11.EndOfMessage):
             return
         connection.received[:] = reader.trailing_data[0]
-        wants_close = any(name == b"connection" and b"close" in value.lower() for name, value in request.headers)
+        wants_close = any(
+            name == b"connection" and b"close" in value.lower() for name, value in request.headers
+        )
         connection.closing = wants_close or behaviour.close != "client"
         response = render_response(behaviour, is_head=request.method == b"HEAD", wants_close=wants_close)
         connection.socket.sendall(response)
@@ -133,6 +137,12 @@ def render_response(behaviour: Server, *, is_head: bool, wants_close: bool) -> b
     if behaviour.close == "server" or wants_close:
         own["Connection"] = "close"
     given = {name.lower() for name, _ in behaviour.headers}
-    headers = [*((name, value) for name, value in own.items() if name.lower() not in given), *behaviour.headers]
-    lines = [f"HTTP/1.1 {behaviour.status} {behaviour.reason}", *(f"{name}: {value}" for name, value in headers)]
+    headers = [
+        *((name, value) for name, value in own.items() if name.lower() not in given),
+        *behaviour.headers,
+    ]
+    lines = [
+        f"HTTP/1.1 {behaviour.status} {behaviour.reason}",
+        *(f"{name}: {value}" for name, value in headers),
+    ]
     return "\r\n".join((*lines, "", "")).encode("latin-1") + (b"" if is_head else behaviour.body)

@@ -1,0 +1,44 @@
+"""What a rule is given, and what it answers."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from analysis.sequence import Sequence
+from analysis.story import Story, Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A rule's answer: what it expected, what was there instead, the frames that show it."""
+
+    status: Literal["pass", "fail", "skip", "inconclusive"]
+    expected: str
+    actual: str
+    frames: tuple[int, ...] = ()
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A story under judgement. `story` is None where the capture holds none; `expected` is the scenario's."""
+
+    traffic: Traffic
+    story: Story | None
+    sequence: Sequence
+    expected: Sequence | None
+
+    @property
+    def story_frames(self) -> tuple[int, ...]:
+        return () if self.story is None else self.story.frames
+
+    @property
+    def is_vouched(self) -> bool:
+        """Whether the capture is known to have every frame."""
+        return self.traffic.capture.health == "complete"
+
+    def absent(self, expected: str, actual: str, frames: tuple[int, ...] = (), hint: str = "") -> Outcome:
+        """Something isn't there: a failure where the capture is vouched for, else it may have been missed."""
+        if self.is_vouched:
+            return Outcome("fail", expected, actual, frames, hint)
+        may_be = "the capture may have missed it: capture from before the fetch until after its close"
+        return Outcome("inconclusive", expected, actual, frames, hint or may_be)

@@ -1,0 +1,41 @@
+"""The report: everything that the analysis says of a capture, as values."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from analysis.capture import Capture
+from analysis.case import Case
+from analysis.rules import Finding, judge, verdict_of
+from analysis.sequence import Sequence, exact_sequence, shape_of
+from analysis.story import Story, Traffic, choose_story, find_stories, find_traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A capture analysed. `story` is the one that was chosen, `why` the reason; sequences are its."""
+
+    traffic: Traffic
+    stories: tuple[Story, ...]
+    story: Story | None
+    why: str
+    exact: Sequence
+    shape: Sequence
+    findings: tuple[Finding, ...]
+    verdict: Literal["pass", "fail", "inconclusive"]
+
+    @property
+    def capture(self) -> Capture:
+        return self.traffic.capture
+
+
+def make_report(capture: Capture, host: str | None = None, expected: Sequence | None = None) -> Report:
+    """Analyse `capture`: the story of `host`, or the one that stands out, judged by the rules.
+
+    `expected` is a scenario's sequence, in either form; without it the ordinary fetch is the measure.
+    """
+    traffic = find_traffic(capture)
+    stories = find_stories(traffic)
+    story, why = choose_story(stories, host)
+    exact = exact_sequence(story) if story else Sequence((), "exact")
+    findings = judge(Case(traffic, story, exact, expected))
+    return Report(traffic, stories, story, why, exact, shape_of(exact), findings, verdict_of(findings))

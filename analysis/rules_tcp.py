@@ -1,0 +1,214 @@
+"""Rules about the TCP connections of a story."""
+
+from collections.abc import Callable
+
+from analysis.case import Case, Outcome
+from analysis.packet import FIN, RST, SYN
+from analysis.tcp import PEER, Connection, Role, Segment
+from analysis.text import plural
+
+BOTH: tuple[Role, Role] = ("client", "server")
+LARGEST_SCALE = 14  # RFC 7323 §2.3
+
+
+def _each(case: Case, expected: str, check: Callable[[Case, Connection], Outcome]) -> Outcome:
+    """The worst of what `check` says of each connection; of all passes, one that names them all."""
+    connections = case.story.connections if case.story else ()
+    if not connections:
+        return Outcome("skip", expected, "there is no connection")
+    outcomes = [check(case, connection) for connection in connections]
+    for status in ("fail", "inconclusive"):
+        for outcome in outcomes:
+            if outcome.status == status:
+                return outcome
+    good = [outcome for outcome in outcomes if outcome.status == "pass"]
+    if not good:
+        return outcomes[0]
+    actual = "; ".join(dict.fromkeys(outcome.actual for outcome in good))
+    return Outcome("pass", expected, actual, tuple(frame for outcome in good for frame in outcome.frames))
+
+
+def handshake(case: Case) -> Outcome:
+    """SYN, SYN,ACK with ack = ISN + 1, ACK (RFC 9293 §3.5)."""
+    expected = "SYN; SYN,ACK with Ack = the client's initial number + 1; ACK"
+
+    def check(case: Case, connection: Connection) -> Outcome:
+        found = connection.handshake
+        if found.status == "complete":
+            numbers = ", ".join(str(frame) for frame in found.frames)
+            return Outcome("pass", expected, f"frames {numbers}", found.frames)
+        if found.status == "refused":
+            hint = "nothing listens on that port, or a firewall answers for it"
+            return Outcome("fail", expected, "the SYN was refused with a reset", found.frames, hint)
+        if found.status == "unanswered":
+            return case.absent(expected, f"{plural(len(found.frames), 'SYN')}, no answer", found.frames)
+        if found.status == "midway":
+            return case.absent(expected, "the connection was open already", connection.frames[:1])
+        return _wrong_handshake(case, connection, expected)
+
+    return _each(case, expected, check)
+
+
+def _wrong_handshake(case: Case, connection: Connection, expected: str) -> Outcome:
+    syn, answer = connection.syn_of("client"), connection.syn_of("server")
+    frames = connection.handshake.frames
+    if syn and answer and answer.ack is not None and answer.ack != syn.next:
+        return Outcome("fail", expected, f"SYN,ACK with Ack={answer.ack} instead of {syn.next}", frames)
+    return case.absent(expected, "no ACK of the SYN,ACK", frames)
+
+
+def options(case: Case) -> Outcome:
+    """Window scale only on SYN and at most 14 (RFC 7323 §2.2, §2.3); timestamps on all or none (§3.2)."""
+    expected = "window scale on SYNs only, at most 14; timestamps on every segment once agreed"
+
+    def check(_: Case, connection: Connection) -> Outcome:
+        syns = [connection.syn_of(role) for role in BOTH]
+        agreed = all(syn is not None and syn.tcp.timestamps is not None for syn in syns)
+        for segment in connection.segments:
+            scale = segment.tcp.window_scale
+            if scale is not None and not segment.flags & SYN:
+                return Outcome(
+                    "fail", expected, f"window scale in frame {segment.frame}, no SYN", (segment.frame,)
+                )
+            if scale is not None and scale > LARGEST_SCALE:
+                return Outcome(
+                    "fail", expected, f"window scale {scale}", (segment.frame,), "receivers take it as 14"
+                )
+            if agreed and not segment.flags & RST and segment.tcp.timestamps is None:
+                return Outcome("fail", expected, f"no timestamps in frame {segment.frame}", (segment.frame,))
+        frames = tuple(syn.frame for syn in syns if syn)
+        if not frames:
+            return Outcome("skip", expected, "no SYN is in the capture")
+        return Outcome(
+            "pass", expected, "timestamps agreed" if agreed else "as negotiated, no timestamps", frames
+        )
+
+    return _each(case, expected, check)
+
+
+def numbers(case: Case) -> Outcome:
+    """Each side's numbers leave no gap, and nothing is acknowledged that wasn't sent (RFC 9293 §3.4)."""
+    expected = "no gap in either side's numbers, and no Ack beyond what was sent"
+
+    def check(case: Case, connection: Connection) -> Outcome:
+        newest: dict[Role, int] = {"client": 0, "server": 0}
+        ended: dict[Role, int] = {}
+        for segment in connection.segments:
+            peer = PEER[segment.sender]
+            finding = _wrong_number(case, segment, newest[peer], ended.get(peer), expected)
+            if finding:
+                return finding
+            newest[segment.sender] = max(newest[segment.sender], segment.next)
+            if segment.flags & FIN:
+                ended.setdefault(segment.sender, segment.next)
+        for role in BOTH:
+            gap = _gap(connection, role)
+            if gap:
+                return case.absent(
+                    expected, f"the {role}'s numbers {gap[0]} to {gap[1] - 1} are missing", gap[2:]
+                )
+        totals = ", ".join(f"{role} 0 to {newest[role] - 1}" for role in BOTH if newest[role])
+        return Outcome("pass", expected, f"numbers used: {totals}", connection.frames)
+
+    return _each(case, expected, check)
+
+
+def _wrong_number(
+    case: Case, segment: Segment, peer_newest: int, peer_end: int | None, expected: str
+) -> Outcome | None:
+    if segment.ack is None:
+        return None
+    frames = (segment.frame,)
+    if peer_end is not None and segment.ack > peer_end:
+        actual = f"Ack={segment.ack} in frame {segment.frame}, but the {PEER[segment.sender]}'s FIN ended at {peer_end}"
+        return Outcome("fail", expected, actual, frames, "the FIN consumes one number, not more")
+    if segment.ack > max(peer_newest, 1):
+        actual = f"Ack={segment.ack} in frame {segment.frame}, but the {PEER[segment.sender]} was seen to {peer_newest}"
+        return case.absent(expected, actual, frames)
+    return None
+
+
+def _gap(connection: Connection, role: Role) -> tuple[int, ...]:
+    """The first numbers that `role` left out, as start, end, and the frame that came after them."""
+    covered: int | None = None
+    for segment in sorted(connection.sent_by(role), key=lambda segment: segment.seq):
+        if segment.flags & RST:
+            continue
+        if covered is not None and segment.seq > covered:
+            return (covered, segment.seq, segment.frame)
+        covered = max(covered or segment.seq, segment.next)
+    return ()
+
+
+def acknowledged(case: Case) -> Outcome:
+    """Each byte that a side sent is covered by an Ack of the other (RFC 9293 §3.4)."""
+    expected = "an Ack beyond the last byte of each side"
+
+    def check(case: Case, connection: Connection) -> Outcome:
+        if connection.close.variant == "refused":
+            return Outcome("skip", expected, "the connection was refused")
+        for role in BOTH:
+            last = max((segment for segment in connection.sent_by(role)), key=lambda s: s.end, default=None)
+            best = max((segment.ack or 0 for segment in connection.sent_by(PEER[role])), default=0)
+            if last is not None and last.length and best < last.end:
+                actual = f"the {role} sent up to {last.end - 1}, acknowledged up to {best - 1}"
+                return case.absent(expected, actual, (last.frame,))
+        sent = {role: sum(s.length for s in connection.sent_by(role) if not s.repeated) for role in BOTH}
+        words = " and ".join(f"{sent[role]} bytes of the {role}" for role in BOTH)
+        return Outcome("pass", expected, words, ())
+
+    return _each(case, expected, check)
+
+
+def checksums(case: Case) -> Outcome:
+    """TCP and UDP checksums by the pseudo-header (RFC 9293 §3.1, RFC 768).
+
+    A host that leaves checksums to its network card captures its own frames before the card fills them in:
+    such frames tell nothing about the wire.
+    """
+    expected = "the checksum of RFC 1071 over pseudo-header, header and data"
+    frames = set(case.story_frames)
+    packets = [packet for packet in case.traffic.packets if packet.frame in frames]
+    if not packets:
+        return Outcome("skip", expected, "there is no frame to check")
+    bad = [packet for packet in packets if packet.checksum == "bad"]
+    partial = [packet for packet in packets if packet.checksum == "partial"]
+    good = sum(packet.checksum == "good" for packet in packets)
+    if bad and (case.is_vouched or len({packet.src for packet in bad}) > 1):
+        wrong = tuple(packet.frame for packet in bad)
+        return Outcome(
+            "fail",
+            expected,
+            f"{plural(len(bad), 'frame')} with a wrong checksum",
+            wrong,
+            "damaged on the way",
+        )
+    left = [*bad, *partial]
+    if left:
+        actual = f"{good} right; {len(left)} of {left[0].src} not filled in yet: checksum offload, no damage"
+        return Outcome("pass", expected, actual, tuple(packet.frame for packet in left))
+    if not good:
+        return Outcome("skip", expected, "no frame is whole enough to check")
+    return Outcome("pass", expected, f"{good} right", ())
+
+
+def close(case: Case) -> Outcome:
+    """FIN from both sides, each acknowledged: the FIN consumes one number (RFC 9293 §3.6)."""
+    expected = "a FIN from each side, acknowledged with its number + 1"
+
+    def check(case: Case, connection: Connection) -> Outcome:
+        found = connection.close
+        if found.variant == "refused":
+            return Outcome("skip", expected, "the connection was refused: there is nothing to close")
+        if found.variant == "reset":
+            hint = "a reset ends a connection at once; data on the way may be lost"
+            return Outcome(
+                "fail", expected, f"a reset, begun by the {found.first_closer}", found.frames, hint
+            )
+        if found.complete:
+            first = f"the {found.first_closer} first" if found.first_closer else "both at once"
+            return Outcome("pass", expected, f"{found.variant} close, {first}", found.frames)
+        words = {"open": "no FIN", "half-closed": f"only the {found.first_closer}'s FIN"}
+        return case.absent(expected, words.get(found.variant, "the last ACK isn't there"), found.frames)
+
+    return _each(case, expected, check)

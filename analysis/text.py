@@ -1,0 +1,27 @@
+"""Text from packets, made safe to print: nothing from a capture may move a cursor or reorder a line."""
+
+
+def printable(text: str) -> str:
+    r"""`text` with every control, format and bidirectional character written as \xNN or \uNNNN."""
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def listed(frames: tuple[int, ...]) -> str:
+    """Frame numbers as a person writes them: `7–9, 12`."""
+    runs: list[list[int]] = []
+    for frame in sorted(set(frames)):
+        if runs and frame == runs[-1][-1] + 1:
+            runs[-1].append(frame)
+        else:
+            runs.append([frame])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 frame`, `2 frames`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

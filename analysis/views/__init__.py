@@ -1,0 +1,1 @@
+"""Views of a report: the same values as terminal text, JSON, …"""

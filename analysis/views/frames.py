@@ -1,0 +1,152 @@
+"""Frames as one line each, in the columns and the wording of tshark's summary."""
+
+from dataclasses import dataclass
+
+from analysis.dns import Message, Record
+from analysis.http import Exchange
+from analysis.packet import ACK, FIN, PSH, RST, SYN, URG, Packet
+from analysis.report import Report
+from analysis.tcp import Connection, Segment
+from analysis.text import printable
+
+FLAGS = (
+    (FIN, "FIN"),
+    (SYN, "SYN"),
+    (RST, "RST"),
+    (PSH, "PSH"),
+    (ACK, "ACK"),
+    (URG, "URG"),
+    (0x40, "ECE"),
+    (0x80, "CWR"),
+    (0x100, "AE"),
+)
+RCODE_WORDS = {
+    "FORMERR": "Format error",
+    "SERVFAIL": "Server failure",
+    "NXDOMAIN": "No such name",
+    "NOTIMP": "Not implemented",
+    "REFUSED": "Refused",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FrameLine:
+    """One frame of the story. `time_ns` counts from the capture's first frame."""
+
+    frame: int
+    time_ns: int
+    src: str
+    dst: str
+    protocol: str
+    length: int
+    info: str
+
+    def __str__(self) -> str:
+        return f"{self.head}{self.info}"
+
+    @property
+    def head(self) -> str:
+        """All columns before the last."""
+        seconds, nanoseconds = divmod(self.time_ns, 1_000_000_000)
+        when = f"{seconds}.{nanoseconds:09d}"
+        return f"{self.frame:>5} {when:>11} {self.src:>12} → {self.dst:<12} {self.protocol} {self.length} "
+
+
+def frame_lines(report: Report) -> tuple[FrameLine, ...]:
+    """The lines of the chosen story's frames, in capture order."""
+    story = report.story
+    if story is None:
+        return ()
+    packets = {packet.frame: packet for packet in report.traffic.packets}
+    start = report.capture.frames[0].time_ns
+    infos: dict[int, tuple[str, str]] = {}
+    for connection in story.connections:
+        ends = _message_ends(story.exchanges)
+        for segment in connection.segments:
+            infos[segment.frame] = ends.get(segment.frame) or ("TCP", tcp_info(connection, segment))
+    in_story = set(story.frames)
+    for message in report.traffic.messages:
+        if message.frame in in_story:
+            infos.setdefault(message.frame, ("DNS", dns_info(message)))
+    return tuple(_line(packets[frame], start, *infos[frame]) for frame in story.frames if frame in infos)
+
+
+def _line(packet: Packet, start: int, protocol: str, info: str) -> FrameLine:
+    time_ns = max(0, packet.time_ns - start)
+    return FrameLine(packet.frame, time_ns, packet.src, packet.dst, protocol, packet.length, printable(info))
+
+
+def _message_ends(exchanges: tuple[Exchange, ...]) -> dict[int, tuple[str, str]]:
+    """Protocol and info of the frames that complete an HTTP message: tshark names the message there."""
+    ends: dict[int, tuple[str, str]] = {}
+    for exchange in exchanges:
+        if exchange.request_frames:
+            ends[exchange.request_frames[-1]] = ("HTTP", exchange.start_line)
+        if exchange.response_frames and exchange.response is not None:
+            kind = next((value for key, value in exchange.response.headers if key == "content-type"), "")
+            kind = kind.split(";")[0].strip()
+            shown = f"  ({kind})" if kind and exchange.response.body_length else ""
+            ends[exchange.response_frames[-1]] = ("HTTP", exchange.status_line + shown)
+    return ends
+
+
+def tcp_info(connection: Connection, segment: Segment) -> str:
+    """Ports, flags, relative numbers, scaled window and options, as tshark words them."""
+    names = ", ".join(name for bit, name in FLAGS if segment.flags & bit) or "<None>"
+    mark = "[TCP Retransmission] " if segment.repeated else ""
+    words = [f"{mark}{segment.packet.sport} → {segment.packet.dport} [{names}] Seq={segment.seq}"]
+    if segment.ack is not None:
+        words.append(f"Ack={segment.ack}")
+    words.append(f"Win={_window(connection, segment)}")
+    words.append(f"Len={segment.length}")
+    return " ".join(words + _options(segment))
+
+
+def _window(connection: Connection, segment: Segment) -> int:
+    """The window in bytes: a SYN's is never scaled (RFC 7323 §2.2)."""
+    syns = (connection.syn_of("client"), connection.syn_of("server"))
+    if segment.flags & SYN or any(syn is None or syn.tcp.window_scale is None for syn in syns):
+        return segment.tcp.window
+    own = connection.syn_of(segment.sender)
+    scale = own.tcp.window_scale if own else None
+    return segment.tcp.window << min(scale or 0, 14)
+
+
+def _options(segment: Segment) -> list[str]:
+    words: list[str] = []
+    for kind, value in segment.tcp.options:
+        if kind == 2 and len(value) == 2:
+            words.append(f"MSS={int.from_bytes(value)}")
+        elif kind == 3 and len(value) == 1:
+            words.append(f"WS={1 << min(value[0], 14)}")
+        elif kind == 4:
+            words.append("SACK_PERM")
+        elif kind == 8 and len(value) == 8:
+            words.append(f"TSval={int.from_bytes(value[:4])} TSecr={int.from_bytes(value[4:])}")
+        elif kind == 5 and segment.ack is not None:
+            words += _sack_blocks(segment, value, segment.ack)
+    return words
+
+
+def _sack_blocks(segment: Segment, value: bytes, ack: int) -> list[str]:
+    """Left and right edges (RFC 2018 §3), relative as the Ack is."""
+    edges = [int.from_bytes(value[at : at + 4]) - segment.tcp.ack + ack for at in range(0, len(value) - 3, 4)]
+    return [f"SLE={left} SRE={right}" for left, right in zip(edges[::2], edges[1::2], strict=False)]
+
+
+def dns_info(message: Message) -> str:
+    """Kind, id, rcode, question and records, as tshark words them."""
+    kind = "Standard query response" if message.is_response else "Standard query"
+    words = [f"{kind} 0x{message.id:04x}"]
+    if message.is_response and message.rcode != "NOERROR":
+        words.append(RCODE_WORDS.get(message.rcode, message.rcode))
+    words.append(f"{message.type} {message.name}")
+    words += [_record(record) for record in (*message.answers, *message.authority)]
+    words += ["OPT"] if message.edns else []
+    return " ".join(words)
+
+
+def _record(record: Record) -> str:
+    """Type and the part of the data that tshark shows: of an SOA the primary server alone."""
+    data = record.data.split(" ")[0] if record.type == "SOA" else record.data
+    return f"{record.type} {data.removesuffix('.')}"

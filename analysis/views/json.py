@@ -1,0 +1,171 @@
+"""A report as JSON: `handshake-lab/report/1`, by the schema `docs/report.schema.json`."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from analysis.dns import Lookup
+from analysis.http import Exchange
+from analysis.packet import SYN
+from analysis.report import Report
+from analysis.sequence import OPTION_NAMES, exact_sequence, flag_word, shape_of
+from analysis.story import Story
+from analysis.tcp import Connection, Role, Segment
+from analysis.views.frames import frame_lines
+
+SCHEMA = "handshake-lab/report/1"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """The report as plain values; frame lists are numbers from 1, references are indexes."""
+    return {
+        "schema": SCHEMA,
+        "capture": _capture(report),
+        "lookups": [_lookup(lookup) for lookup in report.traffic.lookups],
+        "connections": [_connection(connection) for connection in report.traffic.connections],
+        "stories": [_story(story, report) for story in report.stories],
+        "chosen_story": {
+            "index": None if report.story is None else report.stories.index(report.story),
+            "why": report.why,
+        },
+        "frames": [{"frame": line.frame, "line": str(line).strip()} for line in frame_lines(report)],
+        "findings": [{**asdict(finding), "frames": list(finding.frames)} for finding in report.findings],
+        "verdict": report.verdict,
+        "fingerprint": {
+            "exact": report.exact.fingerprint if report.story else None,
+            "shape": report.shape.fingerprint if report.story else None,
+        },
+    }
+
+
+def iso_time(time_ns: int) -> str:
+    """ISO 8601 in UTC, with nanoseconds."""
+    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
+    return f"{(EPOCH + timedelta(seconds=seconds)).strftime('%Y-%m-%dT%H:%M:%S')}.{nanoseconds:09d}Z"
+
+
+def _capture(report: Report) -> dict[str, Any]:
+    capture = report.capture
+    times = [frame.time_ns for frame in capture.frames]
+    return {
+        "path": capture.path,
+        "format": capture.format,
+        "frame_count": len(capture.frames),
+        "link_types": sorted({frame.link_type for frame in capture.frames}),
+        "first_time": iso_time(times[0]) if times else None,
+        "last_time": iso_time(times[-1]) if times else None,
+        "health": capture.health,
+        "problems": list(capture.problems),
+        "other_frames": dict(sorted(report.traffic.decoded.others.items())),
+    }
+
+
+def _lookup(lookup: Lookup) -> dict[str, Any]:
+    return {
+        "name": lookup.name,
+        "type": lookup.type,
+        "transport": lookup.transport,
+        "status": lookup.status,
+        "rcode": lookup.rcode,
+        "answers": [record._asdict() for record in lookup.answers],
+        "client": lookup.client,
+        "resolver": lookup.resolver,
+        "query_frames": list(lookup.query_frames),
+        "response_frame": lookup.response_frame,
+    }
+
+
+def _connection(connection: Connection) -> dict[str, Any]:
+    close = connection.close
+    roles: tuple[Role, ...] = ("client", "server")
+    return {
+        "client": connection.client._asdict(),
+        "server": connection.server._asdict(),
+        "frame_count": len(connection.segments),
+        "completeness": connection.completeness,
+        "client_isn": connection.isn["client"],
+        "server_isn": connection.isn["server"],
+        "rtt_s": None if connection.rtt_ns is None else connection.rtt_ns / 1e9,
+        "handshake": {
+            "status": connection.handshake.status,
+            "frames": list(connection.handshake.frames),
+            "options": {role: _options(connection.syn_of(role)) for role in roles},
+        },
+        "close": {
+            "variant": close.variant,
+            "first_closer": close.first_closer,
+            "complete": close.complete,
+            "frames": list(close.frames),
+        },
+        "bytes": {role: sum(s.length for s in connection.sent_by(role) if not s.repeated) for role in roles},
+        "events": [
+            {"kind": "retransmission", "frame": segment.frame}
+            for segment in connection.segments
+            if segment.repeated
+        ],
+    }
+
+
+def _options(syn: Segment | None) -> list[dict[str, Any]]:
+    """The options of a SYN: kind, name, and value in hex."""
+    if syn is None:
+        return []
+    return [
+        {"kind": kind, "name": OPTION_NAMES.get(kind, f"kind-{kind}"), "value": value.hex()}
+        for kind, value in syn.tcp.options
+    ]
+
+
+def _story(story: Story, report: Report) -> dict[str, Any]:
+    traffic = report.traffic
+    chosen = story is report.story
+    exact = report.exact if chosen else exact_sequence(story)
+    return {
+        "name": story.name,
+        "lookups": [traffic.lookups.index(lookup) for lookup in story.lookups],
+        "connections": [traffic.connections.index(connection) for connection in story.connections],
+        "exchanges": [_exchange(exchange) for exchange in story.exchanges],
+        "segments": [
+            _segment(connection, segment, index)
+            for connection in (story.connections if chosen else ())
+            for index, segment in enumerate(connection.segments)
+        ],
+        "sequence": {"exact": str(exact), "shape": str(shape_of(exact))},
+    }
+
+
+def _exchange(exchange: Exchange) -> dict[str, Any]:
+    return {
+        "method": exchange.method,
+        "target": exchange.target,
+        "status": exchange.status,
+        "problem": exchange.problem,
+        "request_frames": list(exchange.request_frames),
+        "response_frames": list(exchange.response_frames),
+    }
+
+
+def _segment(connection: Connection, segment: Segment, index: int) -> dict[str, Any]:
+    return {
+        "frame": segment.frame,
+        "time": iso_time(segment.packet.time_ns),
+        "from": segment.sender,
+        "flags": flag_word(segment).replace("DATA", "ACK"),
+        "seq": segment.seq,
+        "ack": segment.ack,
+        "len": segment.length,
+        "states": connection.states[index]._asdict(),
+        "kind": _kind(connection, segment),
+    }
+
+
+def _kind(connection: Connection, segment: Segment) -> str:
+    """What the segment does: one word for a filter."""
+    if segment.repeated:
+        return "retransmission"
+    if segment.frame in connection.handshake.frames or segment.flags & SYN:
+        return "handshake"
+    if segment.frame in connection.close.frames:
+        return "close"
+    return "data" if segment.length else "ack"

@@ -1,0 +1,126 @@
+"""The table of a fetch by phase: lookup, handshake, exchange, close; client left, server right."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from analysis.dns import Lookup
+from analysis.packet import FIN, RST, SYN
+from analysis.report import Report
+from analysis.story import Story
+from analysis.tcp import Connection, Segment, flag_names
+from analysis.text import plural, printable
+
+CLOSE_NOTES = {
+    "three-segment": "the ACK of the first FIN rides on the second FIN: three segments, not four",
+    "four-segment": "the first FIN is acknowledged by a segment of its own: four segments",
+    "simultaneous": "each side sent its FIN before it had the other's",
+    "half-closed": "only one side closed",
+    "reset": "a reset ends the connection at once; no FIN answers it",
+    "refused": "a reset answers the SYN: there was no connection",
+    "open": "the capture ends before anyone closes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A heading, a remark on it, and its rows."""
+
+    title: str
+    remark: str
+    rows: "tuple[Row, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One packet between `left` and `right`; `from_left` tells its direction."""
+
+    left: str
+    packet: str
+    right: str
+    from_left: bool
+    frame: int
+
+
+def phases(report: Report) -> tuple[Phase, ...]:
+    """The phases of the chosen story, each connection with its own."""
+    story = report.story
+    if story is None:
+        return ()
+    return tuple(phase for phase in _phases(story) if phase.rows)
+
+
+def _phases(story: Story) -> Iterator[Phase]:
+    rows = sorted(
+        (row for lookup in story.lookups for row in _lookup_rows(lookup)), key=lambda row: row.frame
+    )
+    kinds = " and ".join(dict.fromkeys(lookup.type for lookup in story.lookups))
+    questions = plural(len(story.lookups), "question")
+    either = "; the answers may come in either order" if len(story.lookups) > 1 else ""
+    yield Phase("Name lookup", f"{questions}, {kinds}{either}", tuple(rows))
+    texts = _texts(story)
+    for number, connection in enumerate(story.connections, 1):
+        suffix = f" {number}" if len(story.connections) > 1 else ""
+        handshake, exchange, close = _parts(connection)
+        rows_of = [
+            tuple(_segment_row(segment, texts) for segment in part) for part in (handshake, exchange, close)
+        ]
+        status = connection.handshake.status
+        yield Phase(f"Three-way handshake{suffix}", "" if status == "complete" else status, rows_of[0])
+        yield Phase(
+            f"HTTP exchange{suffix}" if texts else f"Data{suffix}",
+            "Ack is the next byte expected, no count of packets",
+            rows_of[1],
+        )
+        variant = connection.close.variant
+        yield Phase(f"{variant.capitalize()} close{suffix}", CLOSE_NOTES[variant], rows_of[2])
+
+
+def _parts(connection: Connection) -> tuple[list[Segment], list[Segment], list[Segment]]:
+    """The segments of handshake, exchange and close: by what they do, so a response's ACK isn't the close's."""
+    opening, ending = set(connection.handshake.frames), set(connection.close.frames)
+    first_end = min(ending, default=None)
+    handshake: list[Segment] = []
+    exchange: list[Segment] = []
+    close: list[Segment] = []
+    for segment in connection.segments:
+        if segment.frame in opening or segment.flags & SYN:
+            handshake.append(segment)
+        elif first_end is not None and segment.frame >= first_end:
+            close.append(segment)
+        else:
+            exchange.append(segment)
+    return handshake, exchange, close
+
+
+def _lookup_rows(lookup: Lookup) -> Iterator[Row]:
+    for frame in lookup.query_frames:
+        yield Row("client", f"{lookup.type} {lookup.name}?", "resolver", True, frame)
+    if lookup.response_frame is not None:
+        answer = (
+            ", ".join((*lookup.cnames, *lookup.addresses)) if lookup.status == "answered" else lookup.status
+        )
+        yield Row("client", f"{lookup.type} {answer}", "resolver", False, lookup.response_frame)
+
+
+def _texts(story: Story) -> dict[int, str]:
+    texts: dict[int, str] = {}
+    for exchange in story.exchanges:
+        if exchange.request_frames:
+            texts[exchange.request_frames[0]] = exchange.start_line
+        if exchange.response_frames:
+            texts[exchange.response_frames[0]] = exchange.status_line
+    return texts
+
+
+def _segment_row(segment: Segment, texts: dict[int, str]) -> Row:
+    numbers = f"Seq={segment.seq}" + ("" if segment.ack is None else f", Ack={segment.ack}")
+    text = texts.get(segment.frame) if segment.length else None
+    if text:
+        flag = "FIN, " if segment.flags & FIN else ""
+        packet = f"{flag}{printable(text)} ({numbers}, {segment.length} bytes)"
+    elif segment.length and not segment.flags & (SYN | FIN | RST):
+        packet = f"{segment.length} bytes ({numbers})"
+    else:
+        packet = f"{flag_names(segment.flags & ~0x8)} ({numbers})"
+    again = ", again" if segment.repeated else ""
+    return Row("client", packet + again, "server", segment.sender == "client", segment.frame)

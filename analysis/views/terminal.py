@@ -1,0 +1,164 @@
+"""A report as terminal text: for eighty columns and a learner; colour only if asked."""
+
+import shutil
+import textwrap
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from analysis.explain import explain
+from analysis.report import Report
+from analysis.rules import Finding
+from analysis.text import listed, plural, printable
+from analysis.views.frames import frame_lines
+from analysis.views.phases import Phase, phases
+
+MARKS = {"pass": "✓", "fail": "✗", "skip": "–", "inconclusive": "?"}
+COLOURS = {"pass": "32", "fail": "31", "skip": "2", "inconclusive": "33", "heading": "1", "dim": "2"}
+CONTINUATION = " " * 6
+FINDING_INDENT = " " * 4
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How to print: `width` in columns, or None for lines of any length; `colour` with ANSI escapes."""
+
+    width: int | None = None
+    colour: bool = False
+
+    def paint(self, kind: str, text: str) -> str:
+        return f"\x1b[{COLOURS[kind]}m{text}\x1b[0m" if self.colour and text else text
+
+    def wrapped(self, text: str, first: str = "", rest: str = "") -> list[str]:
+        """`text` behind the indent `first`, its further lines behind `rest`."""
+        if self.width is None or columns(first + text) <= self.width:
+            return [first + text]
+        return textwrap.wrap(
+            text,
+            self.width,
+            initial_indent=first,
+            subsequent_indent=rest,
+            break_on_hyphens=False,
+            drop_whitespace=True,
+        )
+
+
+def columns(text: str) -> int:
+    """How many terminal columns `text` takes."""
+    return sum(
+        0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF")
+        for char in text
+    )
+
+
+def render(report: Report, style: Style, *, with_explanations: bool = False) -> str:
+    """The whole report: frames, table, findings, sequence, verdict."""
+    sections = [
+        _about(report, style),
+        _frames(report, style, explain(report) if with_explanations else {}),
+        *(_phase(phase, style) for phase in phases(report)),
+        _findings(report, style),
+        _sequence(report, style),
+        _verdict(report, style),
+    ]
+    return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+
+
+def _heading(style: Style, text: str) -> str:
+    return style.paint("heading", text)
+
+
+def _about(report: Report, style: Style) -> list[str]:
+    capture = report.capture
+    lines = style.wrapped(f"{printable(capture.path)}: {capture.format}, {len(capture.frames)} frames")
+    name = f"{printable(report.story.name)}, " if report.story else ""
+    lines += style.wrapped(f"Story: {name}{printable(report.why)}", "", "  ")
+    left_out = len(capture.frames) - (len(report.story.frames) if report.story else 0)
+    if left_out:
+        others = ", ".join(f"{count} {kind}" for kind, count in sorted(report.traffic.decoded.others.items()))
+        kinds = f"; neither UDP nor TCP: {others}" if others else ""
+        lines += style.wrapped(f"{plural(left_out, 'other frame')} left out{kinds}.", "", "  ")
+    for problem in capture.problems:
+        lines += style.wrapped(printable(problem), style.paint("inconclusive", "! "), "  ")
+    return lines
+
+
+def _frames(report: Report, style: Style, sentences: dict[int, str]) -> list[str]:
+    lines = [_heading(style, "Frames") + "  (Seq and Ack relative to each side's initial number)"]
+    for line in frame_lines(report):
+        lines += _frame_line(str(line), style)
+        sentence = sentences.get(line.frame)
+        if sentence:
+            lines += [style.paint("dim", part) for part in style.wrapped(sentence, "        ", "        ")]
+    return lines if len(lines) > 1 else []
+
+
+def _frame_line(text: str, style: Style) -> list[str]:
+    return style.wrapped(text.lstrip(), text[: len(text) - len(text.lstrip())], CONTINUATION)
+
+
+def _phase(phase: Phase, style: Style) -> list[str]:
+    lines = style.wrapped(phase.title + (f": {phase.remark}" if phase.remark else ""), "", "  ")
+    lines[0] = lines[0].replace(phase.title, _heading(style, phase.title), 1)
+    width = max(28, (style.width or 80) - 28)
+    for row in phase.rows:
+        arrow = "→" if row.from_left else "←"
+        packet = f"{row.packet} →" if row.from_left else f"← {row.packet}"
+        if columns(packet) > width:
+            cut = textwrap.wrap(row.packet, width - 2, break_on_hyphens=False)
+            packet = f"{cut[0]} {arrow}" if row.from_left else f"{arrow} {cut[0]}"
+            lines.append(_row(row.frame, row.left, packet, row.right, width))
+            lines += [" " * 15 + f"{part}" for part in cut[1:]]
+        else:
+            lines.append(_row(row.frame, row.left, packet, row.right, width))
+    return lines
+
+
+def _row(frame: int, left: str, packet: str, right: str, width: int) -> str:
+    return f"{frame:>5}  {left}  {packet}{' ' * (width - columns(packet))}  {right}"
+
+
+def _findings(report: Report, style: Style) -> list[str]:
+    lines = [_heading(style, "Findings") + "  (and the frames that show them)"]
+    for finding in report.findings:
+        lines += _finding(finding, style)
+    return lines
+
+
+def _finding(finding: Finding, style: Style) -> list[str]:
+    mark = style.paint(finding.status, MARKS[finding.status])
+    frames = f" [{listed(finding.frames)}]" if finding.frames else ""
+    title, *rest = style.wrapped(f"{finding.title}{frames}", FINDING_INDENT, FINDING_INDENT)
+    lines = [f"{mark} {finding.rule:<17} {title.removeprefix(FINDING_INDENT)}", *rest]
+    details = [("expected", finding.expected), ("found", finding.actual)]
+    if finding.status != "pass":
+        details += [("hint", finding.hint), ("source", finding.reference)]
+    for label, text in details:
+        if text:
+            indent = FINDING_INDENT + " " * 10
+            first, *rest = style.wrapped(printable(text), indent, indent)
+            label_column = style.paint("dim", f"{label:<10}")
+            lines += [f"{FINDING_INDENT}{label_column}{first.removeprefix(indent)}", *rest]
+    return lines
+
+
+def _sequence(report: Report, style: Style) -> list[str]:
+    if report.story is None:
+        return []
+    return [
+        _heading(style, "Sequence"),
+        *(f"  {line}" for line in str(report.exact).splitlines()),
+        f"  exact {report.exact.fingerprint}",
+        f"  shape {report.shape.fingerprint}",
+    ]
+
+
+def _verdict(report: Report, style: Style) -> list[str]:
+    counts = {status: sum(finding.status == status for finding in report.findings) for status in MARKS}
+    words = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return [style.paint(report.verdict, f"{MARKS[report.verdict]} {report.verdict}") + f"  ({words})"]
+
+
+def terminal_width() -> int:
+    """The width of the terminal this runs in, at least 40."""
+    return max(40, shutil.get_terminal_size((80, 24)).columns)

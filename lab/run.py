@@ -1,0 +1,112 @@
+"""The one story of a run: plan, create, ready, capture, curl, settle, stop, destroy, analyse, report."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from analysis.capture import Capture, read_capture
+from analysis.report import Report, make_report
+from analysis.views.json import to_json
+from lab.backend import Backend, ClientResult, Lab, Witness
+from lab.errors import StepError
+from lab.provenance import describe_run
+from lab.record import Folder
+from lab.scenario import Scenario
+
+
+@dataclass(slots=True)
+class Run:
+    """One execution: its folder, what happened, how long each step took (seconds), and its report."""
+
+    scenario: Scenario
+    backend: str
+    folder: Path
+    steps: dict[str, float] = field(default_factory=dict)
+    client: ClientResult | None = None
+    witness: Witness = field(default_factory=Witness)
+    doubts: list[str] = field(default_factory=list)
+    report: Report | None = None
+    failed_step: str | None = None
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step, and give a failure its name."""
+        start = time.monotonic()
+        try:
+            yield
+        except StepError:
+            self.failed_step = name
+            raise
+        finally:
+            self.steps[name] = time.monotonic() - start
+
+
+def run_scenario(scenario: Scenario, backend: Backend, runs: Path) -> Run:
+    """Play `scenario` on `backend`, and keep everything in a new folder under `runs`.
+
+    `StepError` if a step fails: the folder is kept, with the logs, and the error names it. Whatever else ends the
+    run, Ctrl-C too, leaves neither host nor folder behind.
+    """
+    folder = Folder(runs, scenario.name)
+    folder.write_text("scenario.toml", scenario.source)
+    run = Run(scenario, backend.name, folder.path)
+    try:
+        try:
+            _play(run, backend)
+        except StepError as error:
+            folder.write_json("run.json", describe_run(run, error))
+            run.folder = folder.publish()
+            error.next_step = f"{error.next_step or 'its logs may say why'} ({run.folder})"
+            raise
+        folder.write_json("run.json", describe_run(run, None))
+        if run.report:
+            folder.write_json("report.json", to_json(run.report))
+        run.folder = folder.publish()
+    finally:
+        folder.discard()
+    return run
+
+
+def _play(run: Run, backend: Backend) -> None:
+    lab: Lab | None = None
+    try:
+        with run.step("create"):
+            lab = backend.create(run.scenario, run.folder)
+        with run.step("ready"):
+            lab.wait_ready()
+        with run.step("capture"):
+            lab.start_capture()
+        with run.step("client"):
+            run.client = lab.run_client()
+        with run.step("settle"):
+            settled = lab.settle()
+        with run.step("stop"):
+            run.witness = lab.stop_capture()
+        _doubt(run, run.client, settled=settled)
+        with run.step("analyse"):
+            run.report = _analyse(run)
+    finally:
+        if lab is not None:
+            with run.step("destroy"):
+                lab.destroy()
+
+
+def _doubt(run: Run, client: ClientResult, *, settled: bool) -> None:
+    """Collect why the lab, not the fetch, may be at fault."""
+    run.doubts += run.witness.doubts
+    if client.exit_status is None:
+        run.doubts.append(
+            f"curl was still busy after {run.scenario.client.deadline_s:g} s (client.deadline) and was stopped"
+        )
+    elif not settled:
+        run.doubts.append("a connection was still open, or the wire busy, long after curl had ended")
+
+
+def _analyse(run: Run) -> Report:
+    path = run.folder / "capture.pcap"
+    capture: Capture = read_capture(path)
+    health = "incomplete" if run.doubts or capture.problems else "complete"
+    capture = replace(capture, path=path.name, health=health, problems=(*capture.problems, *run.doubts))
+    return make_report(capture, run.scenario.host, run.scenario.expected)

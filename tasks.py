@@ -1,0 +1,94 @@
+"""The tasks: thin adapters. `invoke --list` shows them, `invoke --help TASK` their options."""
+
+import sys
+from pathlib import Path
+
+from invoke import Context, Exit, task
+
+from lab.console import STATUS_OF_VERDICT, for_people, say
+
+HERE = Path(__file__).parent
+RUNS = str(HERE / "runs")
+
+
+@task(
+    help={
+        "scenario": "a scenario of the pack, or a .toml file",
+        "backend": "which backend makes the hosts: netns",
+        "explain": "add for every frame why its Seq and Ack are what they are",
+        "json": "print the report as JSON, and nothing else",
+        "runs": "the folder that keeps the runs",
+    }
+)
+@for_people
+def lab(_: Context, scenario="baseline", backend="", explain=False, json=False, runs=RUNS):  # type: ignore[no-untyped-def]
+    """Run a scenario: three hosts, a real curl, a capture, and its report."""
+    from lab.commands import play
+
+    raise Exit(
+        code=STATUS_OF_VERDICT[play(scenario, backend or None, Path(runs), explain=explain, as_json=json)]
+    )
+
+
+@task(
+    help={
+        "file": "a .pcap or .pcapng",
+        "host": "the name (or address) whose story to tell",
+        "explain": "add for every frame why its Seq and Ack are what they are",
+        "json": "print the report as JSON, and nothing else",
+    }
+)
+@for_people
+def analyze(_: Context, file, host="", explain=False, json=False):  # type: ignore[no-untyped-def]
+    """Report on any capture: lookups, handshake, numbers, exchange, close."""
+    from lab.commands import analyze as analyze_file
+
+    raise Exit(code=STATUS_OF_VERDICT[analyze_file(Path(file), host or None, explain=explain, as_json=json)])
+
+
+@task(help={"json": "print the list as JSON"})
+@for_people
+def scenarios(_: Context, json=False):  # type: ignore[no-untyped-def]
+    """List the scenario pack."""
+    from lab.commands import list_scenarios
+
+    list_scenarios(as_json=json)
+
+
+@task(help={"runs": "the folder that keeps the runs"})
+@for_people
+def clean(_: Context, runs=RUNS):  # type: ignore[no-untyped-def]
+    """Remove what dead runs left behind, and only that."""
+    from lab.commands import clean as remove_leftovers
+
+    remove_leftovers(Path(runs))
+
+
+@task(help={"json": "print the checks as JSON", "runs": "the folder that keeps the runs"})
+@for_people
+def doctor(_: Context, json=False, runs=RUNS):  # type: ignore[no-untyped-def]
+    """Try what the lab needs of this machine, and say how to mend what is missing."""
+    from lab.commands import doctor as examine
+
+    raise Exit(code=0 if examine(Path(runs), as_json=json) else 3)
+
+
+@task(help={"runs": "warm runs to time", "repeat": "runs in a row, half of them with every core busy"})
+@for_people
+def bench(_: Context, runs=20, repeat=200):  # type: ignore[no-untyped-def]
+    """Measure a run and how alike runs are; docs/benchmarks.md holds such a table."""
+    from lab.bench import bench as measure
+
+    table, good = measure(runs, repeat, say)
+    print(table)
+    raise Exit(code=0 if good else 1)
+
+
+@task(help={"tests": "run pytest, too"})
+@for_people
+def check(context: Context, tests=True):  # type: ignore[no-untyped-def]
+    """Run the linter, the formatter's check, the type checker and the tests (needs the dev extra)."""
+    with context.cd(HERE):
+        for command in ("ruff check", "ruff format --check", "mypy", *(["pytest"] if tests else [])):
+            say(f"$ {command}")
+            context.run(f"{sys.executable} -m {command}", pty=False)

@@ -25,9 +25,7 @@ def lab(_: Context, scenario="baseline", backend="", explain=False, json=False, 
     """Run a scenario: three hosts, a real curl, a capture, and its report."""
     from lab.commands import play
 
-    raise Exit(
-        code=STATUS_OF_VERDICT[play(scenario, backend or None, Path(runs), explain=explain, as_json=json)]
-    )
+    raise Exit(code=STATUS_OF_VERDICT[play(scenario, backend or None, Path(runs), explain=explain, as_json=json)])
 
 
 @task(

@@ -57,9 +57,7 @@ def read_capture(path: Path) -> Capture:
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file", "check the path") from None
     except IsADirectoryError:
-        raise InputError(
-            f"{path}: is a folder, not a capture", f"name a file, such as {path}/capture.pcap"
-        ) from None
+        raise InputError(f"{path}: is a folder, not a capture", f"name a file, such as {path}/capture.pcap") from None
     except OSError as error:
         raise InputError(f"{path}: can't be read: {error.strerror}", "check its permissions") from None
     return parse_capture(data, str(path))
@@ -73,14 +71,10 @@ def parse_capture(data: bytes, path: str) -> Capture:
     elif data[:4] == PCAPNG_MAGIC:
         kind, frames = _pcapng(data, path, problems)
     else:
-        raise InputError(
-            f"{path}: {_what_it_is(data)}", "hand in a .pcap or .pcapng as tcpdump or Wireshark save it"
-        )
+        raise InputError(f"{path}: {_what_it_is(data)}", "hand in a .pcap or .pcapng as tcpdump or Wireshark save it")
     short = [frame.number for frame in frames if len(frame.data) < frame.wire_length]
     if short:
-        problems.append(
-            f"the snap length cut {plural(len(short), 'frame')}, first frame {short[0]}: capture with -s 0"
-        )
+        problems.append(f"the snap length cut {plural(len(short), 'frame')}, first frame {short[0]}: capture with -s 0")
     return Capture(path, kind, tuple(frames), tuple(problems), "incomplete" if problems else "unknown")
 
 
@@ -110,9 +104,7 @@ def _pcap(data: bytes, path: str, problems: list[str]) -> tuple[str, list[Frame]
         seconds, ticks, captured, wire_length = header.unpack_from(data, position)
         position += 16
         if captured > LONGEST_FRAME:
-            problems.append(
-                f"frame {len(frames) + 1} claims {captured} bytes: the file is damaged from there on"
-            )
+            problems.append(f"frame {len(frames) + 1} claims {captured} bytes: the file is damaged from there on")
             break
         if position + captured > len(data):
             problems.append(_cut(len(frames)))
@@ -149,9 +141,7 @@ def _pcapng(data: bytes, path: str, problems: list[str]) -> tuple[str, list[Fram
             interface = interfaces[index]
             time_ns = (high << 32 | low) * 1_000_000_000 // interface.ticks_per_second
             content = body[20 : 20 + captured]
-            frames.append(
-                Frame(len(frames) + 1, time_ns, interface.link_type, max(wire_length, captured), content)
-            )
+            frames.append(Frame(len(frames) + 1, time_ns, interface.link_type, max(wire_length, captured), content))
         elif kind == 3 and len(body) >= 4 and interfaces:
             wire_length = struct.unpack_from(order + "I", body)[0]
             content = body[4 : 4 + wire_length]
@@ -160,9 +150,7 @@ def _pcapng(data: bytes, path: str, problems: list[str]) -> tuple[str, list[Fram
     return "pcapng", frames
 
 
-def _blocks(
-    data: bytes, path: str, frames: list[Frame], problems: list[str]
-) -> Iterator[tuple[str, int, bytes]]:
+def _blocks(data: bytes, path: str, frames: list[Frame], problems: list[str]) -> Iterator[tuple[str, int, bytes]]:
     """The blocks of a pcapng file: byte order of the section, block type, body."""
     order, position = "<", 0
     while position < len(data):
@@ -177,9 +165,7 @@ def _blocks(
             order = orders[marker]
         kind, length = struct.unpack_from(order + "II", data, position)
         if length < 12 or length % 4:
-            problems.append(
-                f"a block at byte {position} claims {length} bytes: the file is damaged from there on"
-            )
+            problems.append(f"a block at byte {position} claims {length} bytes: the file is damaged from there on")
             return
         if position + length > len(data):
             problems.append(_cut(len(frames)))

@@ -15,7 +15,8 @@ import dns.rcode
 import dns.rdatatype
 
 from analysis.packet import Packet
-from analysis.tcp import PEER, Connection, Role, reassemble
+from analysis.segment import PEER, Role
+from analysis.tcp import Connection, reassemble
 
 DNS_PORT = 53
 STATUS_OF_RCODE = {"NXDOMAIN": "nxdomain", "REFUSED": "refused", "SERVFAIL": "servfail"}
@@ -121,9 +122,7 @@ def _tcp_messages(connection: Connection) -> Iterator[Message]:
                 yield message
 
 
-def _message(
-    data: bytes, frame: int, time_ns: int, transport: str, ends: tuple[str, str, int, int]
-) -> Message | None:
+def _message(data: bytes, frame: int, time_ns: int, transport: str, ends: tuple[str, str, int, int]) -> Message | None:
     try:
         parsed = dns.message.from_wire(data, ignore_trailing=True)
     except (dns.exception.DNSException, ValueError, IndexError):

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from analysis.dns import Lookup, Message
 from analysis.packet import FIN, RST, SYN
 from analysis.report import Report
+from analysis.segment import PEER, Role, Segment
 from analysis.story import Story
-from analysis.tcp import PEER, Connection, Role, Segment
+from analysis.tcp import Connection
 from analysis.text import plural, printable
 
 QUESTIONS = {"A": "the IPv4 address (A)", "AAAA": "the IPv6 address (AAAA)"}
@@ -60,11 +61,7 @@ def _meaning(lookup: Lookup, story: Story) -> str:
     answer = ", ".join(lookup.addresses) or "no address"
     if used:
         return f"{answer} is the address that the SYN goes to."
-    return (
-        f"{answer} goes unused: the connection takes another answer."
-        if story.connections
-        else f"It is {answer}."
-    )
+    return f"{answer} goes unused: the connection takes another answer." if story.connections else f"It is {answer}."
 
 
 @dataclass(slots=True)
@@ -103,9 +100,7 @@ def _connection_sentences(connection: Connection) -> dict[int, str]:
 def _seq_part(segment: Segment, me: _Side, earlier: int | None) -> str:
     seq = segment.seq
     if segment.repeated:
-        return (
-            f"Seq {seq} again: {f'frame {earlier} is sent once more' if earlier else 'bytes sent once more'}."
-        )
+        return f"Seq {seq} again: {f'frame {earlier} is sent once more' if earlier else 'bytes sent once more'}."
     if segment.flags & SYN:
         return (
             f"Seq {seq} stands for the {segment.sender}'s initial number {me.isn}, drawn at random: "
@@ -161,9 +156,7 @@ def _ack_part(segment: Segment, me: _Side, peer: _Side) -> str:
         return f"Ack {ack} = {before} + 1: the {who}'s {name} consumes one number."
     terms = " + ".join([str(before), *(["1"] * syn), str(count), *(["1"] * fin)])
     arrived = (
-        f"bytes {before + syn} to {before + syn + count - 1} have arrived"
-        if count > 1
-        else "one byte has arrived"
+        f"bytes {before + syn} to {before + syn + count - 1} have arrived" if count > 1 else "one byte has arrived"
     )
     tail = f", and the {who}'s FIN consumes one number" if fin else f", {ack} is the next expected"
     return f"Ack {ack} = {terms}: {arrived}{tail}."

@@ -135,9 +135,7 @@ class _Responses:
             return None, self.stream.frames(self.position, len(self.stream.data)), "its head is cut off"
         body_length, problem = _read_body(reader)
         start, self.position = self.position, len(self.stream.data) - len(reader.trailing_data[0])
-        response = Response(
-            _text(head.http_version), head.status_code, _text(head.reason), _headers(head), body_length
-        )
+        response = Response(_text(head.http_version), head.status_code, _text(head.reason), _headers(head), body_length)
         return response, self.stream.frames(start, self.position), problem
 
 

@@ -53,9 +53,7 @@ def _capture_whole(case: Case) -> Outcome:
             hint="capture again, from before the fetch to after it",
         )
     if not case.traffic.capture.frames:
-        return Outcome(
-            "inconclusive", expected, "no frame at all", hint="capture on the interface that the fetch uses"
-        )
+        return Outcome("inconclusive", expected, "no frame at all", hint="capture on the interface that the fetch uses")
     if case.story is None:
         return Outcome(
             "inconclusive",
@@ -87,23 +85,27 @@ def _first_difference(expected: Sequence, found: Sequence) -> str:
     return "the same text"
 
 
+OUTCOME = True  # how a fetch went, which a scenario may want otherwise
+
 RULES = (
     Rule("capture.whole", "The capture is whole", "", _capture_whole),
-    Rule("dns.answered", "The name was looked up and answered", "RFC 1035 §4.1", rules_dns.answered, is_outcome=True),
+    Rule("dns.answered", "The name was looked up and answered", "RFC 1035 §4.1", rules_dns.answered, OUTCOME),
     Rule("dns.match", "Every response belongs to its query", "RFC 5452 §9", rules_dns.match),
-    Rule("dns.answer-used", "The connection goes to an address of the answer", "RFC 1034 §5.2", rules_dns.answer_used, is_outcome=True),
+    Rule(
+        "dns.answer-used", "The connection goes to an answer's address", "RFC 1034 §5.2", rules_dns.answer_used, OUTCOME
+    ),
     Rule("dns.before-syn", "The answer came before the SYN", "RFC 9110 §4.2.1", rules_dns.before_syn),
-    Rule("tcp.handshake", "The three-way handshake is complete", "RFC 9293 §3.5", rules_tcp.handshake, is_outcome=True),
-    Rule("tcp.options", "Options are used as they were negotiated", "RFC 7323 §2.2, §3.2", rules_tcp.options),
-    Rule("tcp.numbers", "Seq and Ack count every byte, SYN and FIN once", "RFC 9293 §3.4", rules_tcp.numbers),
-    Rule("tcp.acknowledged", "Every byte was acknowledged", "RFC 9293 §3.4", rules_tcp.acknowledged, is_outcome=True),
+    Rule("tcp.handshake", "The three-way handshake is complete", "RFC 9293 §3.5", rules_tcp.handshake, OUTCOME),
+    Rule("tcp.options", "Options are used as negotiated", "RFC 7323 §2.2, §3.2", rules_tcp.options),
+    Rule("tcp.numbers", "Seq and Ack count each byte, SYN and FIN once", "RFC 9293 §3.4", rules_tcp.numbers),
+    Rule("tcp.acknowledged", "Every byte was acknowledged", "RFC 9293 §3.4", rules_tcp.acknowledged, OUTCOME),
     Rule("tcp.checksums", "Checksums are right", "RFC 9293 §3.1, RFC 768", rules_tcp.checksums),
-    Rule("http.exchange", "A request was answered", "RFC 9112 §2", rules_http.exchange, is_outcome=True),
-    Rule("http.host", "The request names the host that was looked up", "RFC 9110 §7.2", rules_http.host),
-    Rule("http.complete", "Messages are as long as they say", "RFC 9112 §6.3", rules_http.complete, is_outcome=True),
-    Rule("tcp.close", "Both sides closed, and both FINs were acknowledged", "RFC 9293 §3.6", rules_tcp.close, is_outcome=True),
+    Rule("http.exchange", "A request was answered", "RFC 9112 §2", rules_http.exchange, OUTCOME),
+    Rule("http.host", "The request names the host looked up", "RFC 9110 §7.2", rules_http.host),
+    Rule("http.complete", "Messages are as long as they say", "RFC 9112 §6.3", rules_http.complete, OUTCOME),
+    Rule("tcp.close", "Both sides closed, both FINs acknowledged", "RFC 9293 §3.6", rules_tcp.close, OUTCOME),
     Rule("expect.sequence", "The sequence is the expected one", "", _sequence),
-)  # fmt: skip
+)
 
 
 def judge(case: Case) -> tuple[Finding, ...]:

@@ -38,9 +38,7 @@ def match(case: Case) -> Outcome:
         return _skip(expected, "no lookup of the name is in the capture")
     name = case.story.name
     accepted = {lookup.response_frame for lookup in case.story.lookups}
-    queries = [
-        message for message in case.traffic.messages if not message.is_response and message.name == name
-    ]
+    queries = [message for message in case.traffic.messages if not message.is_response and message.name == name]
     strangers: list[int] = []
     for message in case.traffic.messages:
         if not message.is_response or message.name != name or message.frame in accepted:
@@ -56,9 +54,7 @@ def match(case: Case) -> Outcome:
         responses = [frame for frame in accepted if frame is not None]
         if not responses:
             return _skip(expected, "there is no response")
-        return Outcome(
-            "pass", expected, f"{plural(len(responses), 'response')}, each to its query", tuple(responses)
-        )
+        return Outcome("pass", expected, f"{plural(len(responses), 'response')}, each to its query", tuple(responses))
     actual = f"{plural(len(strangers), 'response')} that no query in the capture asked for"
     return case.absent(
         expected, actual, tuple(strangers), "a late answer to a query before the capture, or a forged one"
@@ -76,9 +72,7 @@ def answer_used(case: Case) -> Outcome:
     strays = [c for c in story.connections if c.server.address not in story.addresses]
     if strays:
         hint = "an older answer, a hosts file or a proxy may have named the address"
-        return Outcome(
-            "fail", expected, f"a connection to {strays[0].server.address}", strays[0].frames[:1], hint
-        )
+        return Outcome("fail", expected, f"a connection to {strays[0].server.address}", strays[0].frames[:1], hint)
     used = sorted({connection.server.address for connection in story.connections})
     actual = f"{', '.join(used)} used" + _unused(story, used)
     syns = tuple(connection.frames[0] for connection in story.connections)

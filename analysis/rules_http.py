@@ -25,9 +25,7 @@ def exchange(case: Case) -> Outcome:
         return Outcome("skip", expected, "no connection came about")
     if exchanges:
         frames = tuple(frame for one in exchanges for frame in one.request_frames)
-        return case.absent(
-            expected, f"{exchanges[0].method} {exchanges[0].target}: {exchanges[0].problem}", frames
-        )
+        return case.absent(expected, f"{exchanges[0].method} {exchanges[0].target}: {exchanges[0].problem}", frames)
     return case.absent(expected, "no HTTP/1.x request (is it encrypted?)", ())
 
 
@@ -42,9 +40,7 @@ def host(case: Case) -> Outcome:
         if value is None and one.version == "1.0":
             continue
         if value is None or host_of(value) != case.story.name:
-            return Outcome(
-                "fail", expected, f"Host: {value}" if value else "no Host field", one.request_frames
-            )
+            return Outcome("fail", expected, f"Host: {value}" if value else "no Host field", one.request_frames)
     frames = tuple(frame for one in exchanges for frame in one.request_frames)
     return Outcome("pass", expected, f"so in {plural(len(exchanges), 'request')}", frames)
 
@@ -59,6 +55,4 @@ def complete(case: Case) -> Outcome:
         if one.problem:
             return case.absent(expected, f"{one.method} {one.target}: {one.problem}", one.response_frames)
     lengths = ", ".join(str(one.response.body_length) for one in answered if one.response)
-    return Outcome(
-        "pass", expected, f"body bytes: {lengths}", tuple(one.response_frames[-1] for one in answered)
-    )
+    return Outcome("pass", expected, f"body bytes: {lengths}", tuple(one.response_frames[-1] for one in answered))

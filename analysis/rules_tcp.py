@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from analysis.case import Case, Outcome
 from analysis.packet import FIN, RST, SYN
-from analysis.tcp import PEER, Connection, Role, Segment
+from analysis.segment import PEER, Role, Segment
+from analysis.tcp import Connection
 from analysis.text import plural
 
 BOTH: tuple[Role, Role] = ("client", "server")
@@ -67,21 +68,15 @@ def options(case: Case) -> Outcome:
         for segment in connection.segments:
             scale = segment.tcp.window_scale
             if scale is not None and not segment.flags & SYN:
-                return Outcome(
-                    "fail", expected, f"window scale in frame {segment.frame}, no SYN", (segment.frame,)
-                )
+                return Outcome("fail", expected, f"window scale in frame {segment.frame}, no SYN", (segment.frame,))
             if scale is not None and scale > LARGEST_SCALE:
-                return Outcome(
-                    "fail", expected, f"window scale {scale}", (segment.frame,), "receivers take it as 14"
-                )
+                return Outcome("fail", expected, f"window scale {scale}", (segment.frame,), "receivers take it as 14")
             if agreed and not segment.flags & RST and segment.tcp.timestamps is None:
                 return Outcome("fail", expected, f"no timestamps in frame {segment.frame}", (segment.frame,))
         frames = tuple(syn.frame for syn in syns if syn)
         if not frames:
             return Outcome("skip", expected, "no SYN is in the capture")
-        return Outcome(
-            "pass", expected, "timestamps agreed" if agreed else "as negotiated, no timestamps", frames
-        )
+        return Outcome("pass", expected, "timestamps agreed" if agreed else "as negotiated, no timestamps", frames)
 
     return _each(case, expected, check)
 
@@ -104,9 +99,7 @@ def numbers(case: Case) -> Outcome:
         for role in BOTH:
             gap = _gap(connection, role)
             if gap:
-                return case.absent(
-                    expected, f"the {role}'s numbers {gap[0]} to {gap[1] - 1} are missing", gap[2:]
-                )
+                return case.absent(expected, f"the {role}'s numbers {gap[0]} to {gap[1] - 1} are missing", gap[2:])
         totals = ", ".join(f"{role} 0 to {newest[role] - 1}" for role in BOTH if newest[role])
         return Outcome("pass", expected, f"numbers used: {totals}", connection.frames)
 
@@ -202,9 +195,7 @@ def close(case: Case) -> Outcome:
             return Outcome("skip", expected, "the connection was refused: there is nothing to close")
         if found.variant == "reset":
             hint = "a reset ends a connection at once; data on the way may be lost"
-            return Outcome(
-                "fail", expected, f"a reset, begun by the {found.first_closer}", found.frames, hint
-            )
+            return Outcome("fail", expected, f"a reset, begun by the {found.first_closer}", found.frames, hint)
         if found.complete:
             first = f"the {found.first_closer} first" if found.first_closer else "both at once"
             return Outcome("pass", expected, f"{found.variant} close, {first}", found.frames)

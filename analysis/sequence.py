@@ -1,7 +1,7 @@
 """The sequence of a fetch: the one text that reports print, expectations match and fingerprints hash.
 
-`docs/sequence.md` has the grammar and three test vectors. In short: a line a lookup, then a line a segment, by role and in
-relative numbers. The *exact* form has the numbers; the *shape* is what is left when numbers, names and
+`docs/sequence.md` has the grammar and three test vectors. In short: a line a lookup, then a line a segment, by
+role and in relative numbers. The *exact* form has the numbers; the *shape* is what is left when numbers, names and
 pure ACKs go, and is computed from the exact form alone.
 """
 
@@ -16,8 +16,8 @@ from analysis.dns import Lookup
 from analysis.errors import InputError
 from analysis.http import Exchange
 from analysis.packet import ACK, FIN, RST, SYN
+from analysis.segment import PEER, Role, Segment
 from analysis.story import Story
-from analysis.tcp import PEER, Connection, Role, Segment
 
 LONGEST_TEXT = 120
 OPTION_NAMES = {0: "eol", 1: "nop", 2: "mss", 3: "ws", 4: "sackok", 5: "sack", 8: "ts", 34: "tfo"}
@@ -90,9 +90,7 @@ class Sequence:
 def exact_sequence(story: Story) -> Sequence:
     """The exact form of `story`."""
     used = {connection.server.address for connection in story.connections}
-    lookups = sorted(
-        (_lookup_line(lookup, used) for lookup in story.lookups), key=lambda line: (line.name, line.type)
-    )
+    lookups = sorted((_lookup_line(lookup, used) for lookup in story.lookups), key=lambda line: (line.name, line.type))
     texts = _start_lines(story.exchanges)
     lines: list[Line] = list(lookups)
     for number, connection in enumerate(story.connections, 1):
@@ -117,9 +115,7 @@ def _lookup_line(lookup: Lookup, used: set[str]) -> LookupLine:
 
 def _name(name: str) -> str:
     """A name as one word: dnspython escapes what isn't printable, but leaves a few marks of our grammar."""
-    return "".join(
-        char if "!" <= char <= "~" and char not in '",<>#' else f"\\{ord(char):03d}" for char in name
-    )
+    return "".join(char if "!" <= char <= "~" and char not in '",<>#' else f"\\{ord(char):03d}" for char in name)
 
 
 def _start_lines(exchanges: Iterable[Exchange]) -> dict[tuple[int, Role], str]:
@@ -235,11 +231,7 @@ def _merged(lines: Iterable[SegmentLine]) -> Iterator[SegmentLine]:
     previous: SegmentLine | None = None
     for line in lines:
         continues = line == SegmentLine(line.sender, "DATA")
-        if (
-            continues
-            and previous
-            and (previous.sender, previous.flags, previous.again) == (line.sender, "DATA", False)
-        ):
+        if continues and previous and (previous.sender, previous.flags, previous.again) == (line.sender, "DATA", False):
             continue
         yield line
         previous = line
@@ -250,9 +242,7 @@ def _merged(lines: Iterable[SegmentLine]) -> Iterator[SegmentLine]:
 
 def _print(line: Line) -> str:
     if isinstance(line, LookupLine):
-        marks = (f" x{line.queries}" if line.queries > 1 else "") + (
-            " tcp" if line.transport == "tcp" else ""
-        )
+        marks = (f" x{line.queries}" if line.queries > 1 else "") + (" tcp" if line.transport == "tcp" else "")
         return f"lookup  {line.type:<4}  {line.name}{marks} -> {' -> '.join((*line.aliases, ','.join(line.outcome)))}"
     if isinstance(line, ConnectionLine):
         return f"connection  {line.number}"
@@ -272,9 +262,7 @@ def _escape(text: str) -> str:
 
 
 def _unescape(text: str) -> str:
-    return re.sub(
-        r"\\(x([0-9a-f]{2})|.)", lambda found: chr(int(found[2], 16)) if found[2] else found[1], text
-    )
+    return re.sub(r"\\(x([0-9a-f]{2})|.)", lambda found: chr(int(found[2], 16)) if found[2] else found[1], text)
 
 
 LOOKUP = re.compile(r"lookup\s+(\S+)\s+(\S+)(?:\s+x([1-9]\d{0,8}))?(\s+tcp)?\s+->\s+(\S+(?:\s+->\s+\S+)*)")
@@ -315,9 +303,7 @@ def _parse(content: str, number: int) -> Line:
     if found := LOOKUP.fullmatch(content):
         *aliases, last = re.split(r"\s+->\s+", found[5])
         transport = "tcp" if found[4] else "udp"
-        return LookupLine(
-            found[1], found[2], int(found[3] or 1), transport, tuple(aliases), tuple(last.split(","))
-        )
+        return LookupLine(found[1], found[2], int(found[3] or 1), transport, tuple(aliases), tuple(last.split(",")))
     if found := CONNECTION.fullmatch(content):
         return ConnectionLine(int(found[1]))
     found = SEGMENT.fullmatch(content)

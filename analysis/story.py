@@ -111,7 +111,7 @@ def choose_story(stories: Sequence[Story], host: str | None) -> tuple[Story | No
 def host_of(value: str) -> str:
     """The host in a `Host` header's value or a URL's authority, without port and brackets, canonical."""
     if value.startswith("["):
-        return canonical(value[1:].split("]")[0])
+        return canonical(value[1:].split("]", maxsplit=1)[0])
     return canonical(value.rsplit(":", 1)[0] if value.count(":") == 1 else value)
 
 
@@ -129,9 +129,7 @@ def _addresses_used(story: Story) -> tuple[str, ...]:
 
 
 def _fullest(stories: list[Story]) -> Story:
-    return max(
-        stories, key=lambda story: (bool(story.lookups), bool(story.exchanges), bool(story.connections))
-    )
+    return max(stories, key=lambda story: (bool(story.lookups), bool(story.exchanges), bool(story.connections)))
 
 
 def _belongs(to_answer: bool, exchanges: tuple[Exchange, ...], name: str, names: list[str]) -> bool:

@@ -7,63 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from analysis.packet import ACK, FIN, PSH, RST, SYN, Packet, TcpHeader
+from analysis.packet import ACK, FIN, RST, SYN, Packet, TcpHeader
+from analysis.segment import PEER, Endpoint, Role, Segment
 from analysis.serial import unwrap
 from analysis.tcp_close import Close, classify_close
 from analysis.tcp_states import States, walk_states
-
-Role = Literal["client", "server"]
-PEER: dict[Role, Role] = {"client": "server", "server": "client"}
-FLAG_NAMES = ((FIN, "FIN"), (SYN, "SYN"), (RST, "RST"), (PSH, "PSH"), (ACK, "ACK"))
-
-
-class Endpoint(NamedTuple):
-    """One end of a connection."""
-
-    address: str
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One TCP segment of a connection, in relative numbers that only grow (no wrap at 2^32).
-
-    `ack` is None without the ACK flag. `repeated`: it occupies sequence space (bytes, SYN or FIN), all
-    of which the capture had seen from this side before.
-    """
-
-    packet: Packet
-    tcp: TcpHeader
-    sender: Role
-    seq: int
-    ack: int | None
-    repeated: bool
-
-    @property
-    def frame(self) -> int:
-        return self.packet.frame
-
-    @property
-    def length(self) -> int:
-        return self.packet.payload_length
-
-    @property
-    def flags(self) -> int:
-        return self.tcp.flags
-
-    @property
-    def end(self) -> int:
-        """The number after the last byte; SYN and FIN not counted."""
-        return self.seq + self.length
-
-    @property
-    def next(self) -> int:
-        """The number that follows the segment: SYN and FIN consume one each (RFC 9293 §3.4)."""
-        return self.end + bool(self.flags & SYN) + bool(self.flags & FIN)
-
-    @property
-    def is_pure_ack(self) -> bool:
-        return self.length == 0 and self.flags & (SYN | FIN | RST | ACK) == ACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +70,6 @@ class Connection:
     @property
     def frames(self) -> tuple[int, ...]:
         return tuple(segment.frame for segment in self.segments)
-
-
-def flag_names(flags: int) -> str:
-    """`FIN,PSH,ACK`: in the order of the header's bits, as tshark prints them."""
-    return ",".join(name for bit, name in FLAG_NAMES if flags & bit)
 
 
 def find_connections(packets: Iterable[Packet]) -> tuple[Connection, ...]:
@@ -192,9 +135,7 @@ class _Flow:
         Joined midway, the lower port is taken for the server's: ephemeral ports are high (RFC 6056 §3.2).
         """
         source, target = Endpoint(packet.src, packet.sport), Endpoint(packet.dst, packet.dport)
-        from_server = tcp.flags & (SYN | ACK) == SYN | ACK or (
-            not tcp.flags & SYN and packet.sport < packet.dport
-        )
+        from_server = tcp.flags & (SYN | ACK) == SYN | ACK or (not tcp.flags & SYN and packet.sport < packet.dport)
         return cls(target, source) if from_server else cls(source, target)
 
     def is_reopened_by(self, packet: Packet, tcp: TcpHeader) -> bool:
@@ -272,7 +213,7 @@ def _handshake(segments: tuple[Segment, ...], close: Close) -> Handshake:
 
 
 def _completeness(segments: tuple[Segment, ...]) -> int:
-    """tshark's `tcp.completeness`: 1 SYN, 2 SYN,ACK, 4 ACK, 8 data, 16 FIN, 32 RST."""
+    """Tshark's `tcp.completeness`: 1 SYN, 2 SYN,ACK, 4 ACK, 8 data, 16 FIN, 32 RST."""
     mask = 0
     for index, segment in enumerate(segments):
         flags = segment.flags

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from analysis.packet import ACK, FIN, RST, SYN
-
-if TYPE_CHECKING:
-    from analysis.tcp import Role, Segment
+from analysis.segment import Role, Segment
 
 Variant = Literal["three-segment", "four-segment", "simultaneous", "half-closed", "reset", "refused", "open"]
 
@@ -21,12 +19,12 @@ class Close:
     """
 
     variant: Variant
-    first_closer: "Role | None"
+    first_closer: Role | None
     complete: bool | None
     frames: tuple[int, ...]
 
 
-def classify_close(segments: "Sequence[Segment]") -> Close:
+def classify_close(segments: Sequence[Segment]) -> Close:
     """The variant by the first FIN of each side (F1, F2 in capture order) and what F2 acknowledges.
 
     simultaneous: the first copy of F2 does not acknowledge F1. three-segment: F2 acknowledges F1, and no
@@ -56,19 +54,15 @@ def classify_close(segments: "Sequence[Segment]") -> Close:
     return Close(variant, closer, bool(first_acks and second_acks), tuple(frames))
 
 
-def _first_fins(segments: "Sequence[Segment]") -> "list[Segment]":
+def _first_fins(segments: Sequence[Segment]) -> list[Segment]:
     fins: list[Segment] = []
     for segment in segments:
-        if (
-            segment.flags & FIN
-            and not segment.flags & RST
-            and all(fin.sender != segment.sender for fin in fins)
-        ):
+        if segment.flags & FIN and not segment.flags & RST and all(fin.sender != segment.sender for fin in fins):
             fins.append(segment)
     return fins
 
 
-def _acknowledgements(segments: "Sequence[Segment]", fin: "Segment") -> list[int]:
+def _acknowledgements(segments: Sequence[Segment], fin: Segment) -> list[int]:
     """Frames of the other side that acknowledge `fin`: ack covers the number that the FIN consumed."""
     return [
         segment.frame
@@ -81,7 +75,7 @@ def _acknowledgements(segments: "Sequence[Segment]", fin: "Segment") -> list[int
     ]
 
 
-def _reset(segments: "Sequence[Segment]", fins: "list[Segment]", reset: "Segment") -> Close:
+def _reset(segments: Sequence[Segment], fins: list[Segment], reset: Segment) -> Close:
     before = [segment for segment in segments if segment.frame < reset.frame]
     answered = any(segment.flags & (SYN | ACK) == SYN | ACK for segment in before)
     for syn in before:

@@ -7,12 +7,10 @@ the capture": a segment counts as received when it was captured.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from analysis.packet import ACK, FIN, RST, SYN
-
-if TYPE_CHECKING:
-    from analysis.tcp import Role, Segment
+from analysis.segment import Role, Segment
 
 TRANSITIONS = {
     ("CLOSED", "sent SYN"): "SYN-SENT",
@@ -39,7 +37,7 @@ class States(NamedTuple):
     server: str
 
 
-def walk_states(segments: "Iterable[Segment]") -> "tuple[States, ...]":
+def walk_states(segments: Iterable[Segment]) -> tuple[States, ...]:
     """The states after each of `segments`, which are one connection's, in capture order."""
     state: dict[Role, str] = {}
     fin_end: dict[Role, int] = {}
@@ -64,7 +62,7 @@ def walk_states(segments: "Iterable[Segment]") -> "tuple[States, ...]":
     return tuple(history)
 
 
-def _events(segment: "Segment", receiver: "Role", receivers_fin: int | None) -> "list[tuple[Role, str]]":
+def _events(segment: Segment, receiver: Role, receivers_fin: int | None) -> list[tuple[Role, str]]:
     """What `segment` means to whom, in the order that RFC 9293 §3.10.7.4 processes it: RST, ACK, FIN."""
     if segment.flags & RST:
         return [(segment.sender, "reset"), (receiver, "reset")]

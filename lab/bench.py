@@ -47,9 +47,7 @@ HEAD = (
 def machine() -> str:
     """What the figures were measured on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU"
-    )
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")
     return f"{os.cpu_count()} × {model}, Linux {os.uname().release}, Python {platform.python_version()}"
 
 

@@ -53,9 +53,7 @@ def _curl() -> str:
     try:
         done = subprocess.run([curl, "--version"], capture_output=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        raise LabError(
-            f"{curl} doesn't run: {error}", "install it again: sudo apt-get install curl"
-        ) from None
+        raise LabError(f"{curl} doesn't run: {error}", "install it again: sudo apt-get install curl") from None
     return f"{' '.join(done.stdout.decode('ascii', 'replace').split()[:2])} at {curl}"
 
 

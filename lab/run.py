@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from analysis.capture import Capture, read_capture
+from analysis.capture import Capture, Health, read_capture
 from analysis.report import Report, make_report
 from analysis.views.json import to_json
 from lab.backend import Backend, ClientResult, Lab, Witness
@@ -107,6 +107,6 @@ def _doubt(run: Run, client: ClientResult, *, settled: bool) -> None:
 def _analyse(run: Run) -> Report:
     path = run.folder / "capture.pcap"
     capture: Capture = read_capture(path)
-    health = "incomplete" if run.doubts or capture.problems else "complete"
+    health: Health = "incomplete" if run.doubts or capture.problems else "complete"
     capture = replace(capture, path=path.name, health=health, problems=(*capture.problems, *run.doubts))
     return make_report(capture, run.scenario.host, run.scenario.expected)

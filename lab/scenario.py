@@ -161,9 +161,7 @@ def _text(value: Any) -> str | None:
 
 def _integer(low: int, high: int) -> Callable[[Any], int | None]:
     def check(value: Any) -> int | None:
-        return (
-            value if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high else None
-        )
+        return value if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high else None
 
     return check
 
@@ -264,18 +262,14 @@ def _body(value: Any) -> bytes | None:
 
 
 def _header_value(value: Any) -> str | None:
-    return (
-        value if isinstance(value, str) and value.isascii() and (value.isprintable() or not value) else None
-    )
+    return value if isinstance(value, str) and value.isascii() and (value.isprintable() or not value) else None
 
 
 def _headers(table: Table) -> tuple[tuple[str, str], ...]:
     headers: list[tuple[str, str]] = []
     for name, value in table.left.items():
         if not TOKEN.fullmatch(name):
-            raise table.wrong(
-                name, name, "a header name (RFC 9110 §5.6.2): letters, digits and - _ . and the like"
-            )
+            raise table.wrong(name, name, "a header name (RFC 9110 §5.6.2): letters, digits and - _ . and the like")
         for entry in value if isinstance(value, list) else [value]:
             if _header_value(entry) is None:
                 raise table.wrong(name, entry, "one line of printable ASCII, or a list of such lines")
@@ -286,7 +280,7 @@ def _headers(table: Table) -> tuple[tuple[str, str], ...]:
 def _client(table: Table) -> Client:
     words = "curl's arguments as a list of texts, with a URL among them"
     table.require("curl", words)
-    curl = table.take("curl", (), _arguments, words)
+    curl: tuple[str, ...] = table.take("curl", (), _arguments, words)
     port = table.take("port", None, _integer(1, 65535), "a port, 1 to 65535")
     deadline_s = table.take("deadline", 10.0, _duration(600.0), DURATION_WORDS.format("600s"))
     table.finish()

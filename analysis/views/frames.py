@@ -6,7 +6,8 @@ from analysis.dns import Message, Record
 from analysis.http import Exchange
 from analysis.packet import ACK, FIN, PSH, RST, SYN, URG, Packet
 from analysis.report import Report
-from analysis.tcp import Connection, Segment
+from analysis.segment import Segment
+from analysis.tcp import Connection
 from analysis.text import printable
 
 FLAGS = (

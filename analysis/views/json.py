@@ -8,9 +8,10 @@ from analysis.dns import Lookup
 from analysis.http import Exchange
 from analysis.packet import SYN
 from analysis.report import Report
+from analysis.segment import Role, Segment
 from analysis.sequence import OPTION_NAMES, exact_sequence, flag_word, shape_of
 from analysis.story import Story
-from analysis.tcp import Connection, Role, Segment
+from analysis.tcp import Connection
 from analysis.views.frames import frame_lines
 
 SCHEMA = "handshake-lab/report/1"
@@ -100,9 +101,7 @@ def _connection(connection: Connection) -> dict[str, Any]:
         },
         "bytes": {role: sum(s.length for s in connection.sent_by(role) if not s.repeated) for role in roles},
         "events": [
-            {"kind": "retransmission", "frame": segment.frame}
-            for segment in connection.segments
-            if segment.repeated
+            {"kind": "retransmission", "frame": segment.frame} for segment in connection.segments if segment.repeated
         ],
     }
 

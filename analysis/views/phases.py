@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from analysis.dns import Lookup
 from analysis.packet import FIN, RST, SYN
 from analysis.report import Report
+from analysis.segment import Segment, flag_names
 from analysis.story import Story
-from analysis.tcp import Connection, Segment, flag_names
+from analysis.tcp import Connection
 from analysis.text import plural, printable
 
 CLOSE_NOTES = {
@@ -50,9 +51,7 @@ def phases(report: Report) -> tuple[Phase, ...]:
 
 
 def _phases(story: Story) -> Iterator[Phase]:
-    rows = sorted(
-        (row for lookup in story.lookups for row in _lookup_rows(lookup)), key=lambda row: row.frame
-    )
+    rows = sorted((row for lookup in story.lookups for row in _lookup_rows(lookup)), key=lambda row: row.frame)
     kinds = " and ".join(dict.fromkeys(lookup.type for lookup in story.lookups))
     questions = plural(len(story.lookups), "question")
     either = "; the answers may come in either order" if len(story.lookups) > 1 else ""
@@ -61,9 +60,7 @@ def _phases(story: Story) -> Iterator[Phase]:
     for number, connection in enumerate(story.connections, 1):
         suffix = f" {number}" if len(story.connections) > 1 else ""
         handshake, exchange, close = _parts(connection)
-        rows_of = [
-            tuple(_segment_row(segment, texts) for segment in part) for part in (handshake, exchange, close)
-        ]
+        rows_of = [tuple(_segment_row(segment, texts) for segment in part) for part in (handshake, exchange, close)]
         status = connection.handshake.status
         yield Phase(f"Three-way handshake{suffix}", "" if status == "complete" else status, rows_of[0])
         yield Phase(
@@ -96,9 +93,7 @@ def _lookup_rows(lookup: Lookup) -> Iterator[Row]:
     for frame in lookup.query_frames:
         yield Row("client", f"{lookup.type} {lookup.name}?", "resolver", True, frame)
     if lookup.response_frame is not None:
-        answer = (
-            ", ".join((*lookup.cnames, *lookup.addresses)) if lookup.status == "answered" else lookup.status
-        )
+        answer = ", ".join((*lookup.cnames, *lookup.addresses)) if lookup.status == "answered" else lookup.status
         yield Row("client", f"{lookup.type} {answer}", "resolver", False, lookup.response_frame)
 
 

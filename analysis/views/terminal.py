@@ -3,7 +3,6 @@
 import shutil
 import textwrap
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from analysis.explain import explain
@@ -45,10 +44,7 @@ class Style:
 
 def columns(text: str) -> int:
     """How many terminal columns `text` takes."""
-    return sum(
-        0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF")
-        for char in text
-    )
+    return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
 
 
 def render(report: Report, style: Style, *, with_explanations: bool = False) -> str:

@@ -44,9 +44,7 @@ class NetnsLab:
         self._curl = curl
         self._deadline_s = scenario.client.deadline_s
         self._supervisor = Supervisor(lambda: Machine(scenario, folder, curl).handle, folder / "lab.log")
-        self._version = subprocess.Popen(
-            [curl, "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        self._version = subprocess.Popen([curl, "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
     def wait_ready(self) -> None:
         """Return when resolver and server have said that they listen."""
@@ -71,9 +69,7 @@ class NetnsLab:
         facts["versions"] = {"curl": self._curl_version(), "resolver": OURS, "server": OURS, "sidecar": OURS}
         self._supervisor.kill()  # the kernel tears down while the caller analyses
         lost = {role: count for role, count in facts["dropped_for_want_of_queue"].items() if count}
-        doubts = tuple(
-            f"the {role}'s link dropped {count} frame(s) for want of queue" for role, count in lost.items()
-        )
+        doubts = tuple(f"the {role}'s link dropped {count} frame(s) for want of queue" for role, count in lost.items())
         return Witness(doubts, facts)
 
     def _curl_version(self) -> str:

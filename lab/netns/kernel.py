@@ -27,23 +27,23 @@ def _check(result: int, what: str) -> None:
 
 
 def unshare(flags: int) -> None:
-    """Move this process into new namespaces, as unshare(2)."""
+    """Move this process into new namespaces, (the unshare system call)."""
     names = {CLONE_NEWNS: "mount", CLONE_NEWUSER: "user", CLONE_NEWPID: "pid", CLONE_NEWNET: "network"}
     what = ", ".join(name for flag, name in names.items() if flags & flag)
     _check(_libc.unshare(flags), f"new {what} namespace")
 
 
 def setns(namespace: int, kind: int) -> None:
-    """Enter the namespace that the descriptor `namespace` names, as setns(2)."""
+    """Enter the namespace that the descriptor `namespace` names, (the setns system call)."""
     _check(_libc.setns(namespace, kind), "enter namespace")
 
 
 def mount(source: str, target: str, kind: str, flags: int) -> None:
-    """Mount as mount(2), without data."""
+    """The mount system call, without data."""
     result = _libc.mount(os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), None)
     _check(result, f"mount {target}")
 
 
 def prctl(option: int, value: int) -> None:
-    """One process control, as prctl(2)."""
+    """The prctl system call, with one argument."""
     _check(_libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0), "prctl")

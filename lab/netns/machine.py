@@ -9,10 +9,6 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-import dns.rdtypes.ANY.CNAME  # dnspython loads these at the first record: once here, not in every service
-import dns.rdtypes.IN.A
-import dns.rdtypes.IN.AAAA
-
 from analysis.capture import read_capture
 from analysis.packet import decode
 from analysis.tcp import find_connections
@@ -171,9 +167,7 @@ class Machine:
             "dropped_for_want_of_queue": dropped,
             "filtered": self._wire.filtered,
             "sysctls": {host.role: dict(host.sysctls) for host in self._hosts.values()},
-            "addresses": {
-                host.role: [str(address) for address in host.addresses] for host in self._hosts.values()
-            },
+            "addresses": {host.role: [str(address) for address in host.addresses] for host in self._hosts.values()},
         }
 
 
@@ -186,10 +180,7 @@ def _create_hosts(scenario: Scenario) -> dict[str, Host]:
     hosts: dict[str, Host] = {}
     for role, own in addresses.items():
         others = {
-            address: mac_of(theirs[0])
-            for other, theirs in addresses.items()
-            if other != role
-            for address in theirs
+            address: mac_of(theirs[0]) for other, theirs in addresses.items() if other != role for address in theirs
         }
         hosts[role] = create_host(role, own, others)
     return hosts
@@ -199,8 +190,7 @@ def _all_closed(capture: Path) -> bool:
     """Whether every TCP connection in the file has come to its end."""
     connections = find_connections(decode(read_capture(capture).frames).packets)
     return all(
-        connection.close.complete or connection.close.variant in ("reset", "refused")
-        for connection in connections
+        connection.close.complete or connection.close.variant in ("reset", "refused") for connection in connections
     )
 
 

@@ -24,9 +24,7 @@ class Network:
     """The network of the namespace in which this object was made."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-        )
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         self._sequence = 0
 
     def close(self) -> None:
@@ -65,9 +63,7 @@ class Network:
         attributes = ((NDA_DST, address.packed), (NDA_LLADDR, mac))
         self._request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, header, attributes)
 
-    def _request(
-        self, kind: int, flags: int, header: bytes, attributes: tuple[tuple[int, bytes], ...]
-    ) -> None:
+    def _request(self, kind: int, flags: int, header: bytes, attributes: tuple[tuple[int, bytes], ...]) -> None:
         body = header + b"".join(_attribute(code, value) for code, value in attributes)
         self._sequence += 1
         flags |= NLM_F_REQUEST | NLM_F_ACK

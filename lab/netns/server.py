@@ -105,17 +105,13 @@ def _answer(connection: _Connection, behaviour: Server) -> None:
                 event = reader.next_event()
         except h11.RemoteProtocolError as error:
             print(f"{connection.peer}: 400, {error}", file=sys.stderr, flush=True)
-            connection.socket.sendall(
-                b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-            )
+            connection.socket.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
             connection.closing = True
             return
         if not isinstance(request, h11.Request) or not isinstance(event, h11.EndOfMessage):
             return
         connection.received[:] = reader.trailing_data[0]
-        wants_close = any(
-            name == b"connection" and b"close" in value.lower() for name, value in request.headers
-        )
+        wants_close = any(name == b"connection" and b"close" in value.lower() for name, value in request.headers)
         connection.closing = wants_close or behaviour.close != "client"
         response = render_response(behaviour, is_head=request.method == b"HEAD", wants_close=wants_close)
         connection.socket.sendall(response)

@@ -13,6 +13,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,10 +45,8 @@ class Supervisor:
     def ask(self, step: str, timeout_s: float) -> Any:
         """Have init do `step`; its answer, or `StepError` with what went wrong."""
         self._socket.settimeout(timeout_s)
-        try:
+        with suppress(BrokenPipeError):  # init is gone; what it had to say last can still be read
             self._socket.send(step.encode())
-        except BrokenPipeError:
-            pass  # init is gone; what it had to say last can still be read
         try:
             answer = self._socket.recv(LARGEST_MESSAGE)
         except TimeoutError:

@@ -20,6 +20,7 @@ from analysis.segment import PEER, Role, Segment
 from analysis.story import Story
 
 LONGEST_TEXT = 120
+ANY_NAME = "NAME"  # in a shape; upper case, since names are written in lower case
 OPTION_NAMES = {0: "eol", 1: "nop", 2: "mss", 3: "ws", 4: "sackok", 5: "sack", 8: "ts", 34: "tfo"}
 STATUS_WORDS = ("NXDOMAIN", "NODATA", "REFUSED", "SERVFAIL", "UNANSWERED", "TRUNCATED", "ERROR")
 
@@ -170,8 +171,8 @@ def shape_of(sequence: Sequence) -> Sequence:
 def _lookup_shape(line: LookupLine) -> LookupLine:
     outcome = line.outcome[:1]
     if outcome[0] not in (*STATUS_WORDS, "server", "answered"):
-        outcome = ("address",)
-    return replace(line, name="name", aliases=("alias",) * len(line.aliases), outcome=outcome)
+        outcome = ("ADDRESS",)
+    return replace(line, name=ANY_NAME, aliases=("ALIAS",) * len(line.aliases), outcome=outcome)
 
 
 def _connections(lines: Iterable[Line]) -> Iterator[list[Line]]:
@@ -289,7 +290,7 @@ def parse_sequence(text: str) -> Sequence:
         lines.append(line)
         if isinstance(line, SegmentLine):
             forms.add("shape" if line.numbers is None else "exact")
-        elif isinstance(line, LookupLine) and line.name == "name":
+        elif isinstance(line, LookupLine) and line.name == ANY_NAME:
             forms.add("shape")
     if len(forms) > 1:
         raise InputError(

@@ -237,9 +237,9 @@ def _completeness(segments: tuple[Segment, ...]) -> int:
 def _initial_rtt(segments: tuple[Segment, ...]) -> int | None:
     syn: Segment | None = None
     for segment in segments:
-        if segment.flags & SYN:
+        if segment.flags & (SYN | ACK) == SYN:
             syn = segment
-        elif syn is not None and segment.flags & ACK:
+        elif syn is not None and segment.flags & (SYN | ACK) == ACK:
             return segment.packet.time_ns - syn.packet.time_ns
     return None
 

@@ -1,4 +1,8 @@
-"""Frames as one line each, in the columns and the wording of tshark's summary."""
+"""Frames as one line each, in the columns and the wording of tshark's summary.
+
+One difference is meant: a body that the close delimits ends a message in its last frame with data here, and in
+the FIN's frame in tshark, which then doesn't show the FIN.
+"""
 
 from dataclasses import dataclass
 
@@ -61,10 +65,12 @@ def frame_lines(report: Report) -> tuple[FrameLine, ...]:
     packets = {packet.frame: packet for packet in report.traffic.packets}
     start = report.capture.frames[0].time_ns
     infos: dict[int, tuple[str, str]] = {}
+    ends = _message_ends(story.exchanges)
+    parts = {frame for one in story.exchanges for frame in (*one.request_frames, *one.response_frames)}
     for connection in story.connections:
-        ends = _message_ends(story.exchanges)
         for segment in connection.segments:
-            infos[segment.frame] = ends.get(segment.frame) or ("TCP", tcp_info(connection, segment))
+            part = " [TCP segment of a reassembled PDU]" if segment.frame in parts else ""
+            infos[segment.frame] = ends.get(segment.frame) or ("TCP", tcp_info(connection, segment) + part)
     in_story = set(story.frames)
     for message in report.traffic.messages:
         if message.frame in in_story:

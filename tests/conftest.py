@@ -1,0 +1,46 @@
+"""Which components the machine has, and what to do about a test that needs an absent one."""
+
+import functools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+HERE = Path(__file__).parent.parent
+CAPTURES = HERE.parent / "shared" / "captures"
+
+settings.register_profile("lab", deadline=None, derandomize=True)  # the same examples everywhere
+settings.load_profile("lab")
+
+
+@functools.cache
+def missing(component: str) -> str:
+    """Why `component` can't be used here; empty if it can."""
+    if component == "netns":
+        from lab.doctor import examine
+
+        with tempfile.TemporaryDirectory() as runs:
+            return "; ".join(check.found for check in examine(Path(runs)) if not check.ok)
+    if component == "root":
+        return "" if os.geteuid() == 0 else "this is an ordinary user"
+    if component == "captures":
+        return "" if CAPTURES.is_dir() else f"{CAPTURES} is not there"
+    return "" if shutil.which(component) else f"{component} is not installed"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*components): what the test needs of the machine")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    required = os.environ.get("LAB_TEST_REQUIRE", "").split(",")
+    for marker in item.iter_markers("needs"):
+        for component in marker.args:
+            reason = missing(component)
+            if reason and component in required:
+                pytest.fail(f"LAB_TEST_REQUIRE demands {component}: {reason}", pytrace=False)
+            if reason:
+                pytest.skip(f"needs {component}: {reason}")

@@ -1,0 +1,78 @@
+"""Exchanges: heads, framing, several on one connection."""
+
+import pytest
+
+from analysis.http import Exchange, find_exchanges
+from tests.craft import NAME, Talk, connection
+
+
+def exchanges(*turns: tuple[bytes, bytes]) -> tuple[Exchange, ...]:
+    talk = Talk().open()
+    for request, response in turns:
+        talk.exchange(request, response)
+    return find_exchanges(connection(talk.close()))
+
+
+def request(method: str = "GET", target: str = "/", extra: str = "") -> bytes:
+    return f"{method} {target} HTTP/1.1\r\nHost: {NAME}\r\n{extra}\r\n".encode()
+
+
+def test_an_exchange_has_its_lines_and_frames() -> None:
+    (found,) = exchanges((request(target="/a?b"), b"HTTP/1.1 302 Found\r\nContent-Length: 3\r\n\r\nabc"))
+    assert (found.start_line, found.status_line) == ("GET /a?b HTTP/1.1", "HTTP/1.1 302 Found")
+    assert (found.request_frames, found.response_frames, found.problem) == ((4,), (6,), "")
+    assert found.response is not None
+    assert found.response.body_length == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "response", "length"),
+    [
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n", 0),
+        ("GET", b"HTTP/1.1 204 No Content\r\n\r\n", 0),
+        ("GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 3),
+        ("GET", b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nto the end", 10),
+        ("GET", b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", 1),
+    ],
+    ids=["HEAD", "204", "chunked", "until the close", "after an interim response"],
+)
+def test_the_body_ends_where_its_framing_says(method: str, response: bytes, length: int) -> None:
+    (found,) = exchanges((request(method), response))
+    assert found.problem == ""
+    assert found.response is not None
+    assert found.response.body_length == length
+
+
+def test_two_requests_on_one_connection_are_two_exchanges() -> None:
+    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+    found = exchanges((request(target="/1"), ok), (request(target="/2"), ok))
+    assert [(one.target, one.request_frames, one.response_frames) for one in found] == [
+        ("/1", (4,), (6,)),
+        ("/2", (8,), (10,)),
+    ]
+
+
+def test_a_body_cut_off_is_a_problem() -> None:
+    (found,) = exchanges((request(), b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"))
+    assert found.status == 200
+    assert "without sending complete message body" in found.problem
+
+
+def test_a_request_without_response_is_an_exchange_without_status() -> None:
+    (found,) = find_exchanges(connection(Talk().open().send("client", "PA", request())))
+    assert (found.status, found.response_frames) == (None, ())
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\nBad Header: x\r\n\r\n", b"GET /\r\n\r\n", b"SSH-2.0-x\r\n"],
+    ids=["TLS", "bad header", "HTTP/0.9", "SSH"],
+)
+def test_what_is_no_request_is_no_exchange(garbage: bytes) -> None:
+    assert find_exchanges(connection(Talk().open().send("client", "PA", garbage))) == ()
+
+
+def test_a_response_that_is_none_is_said() -> None:
+    (found,) = exchanges((request(), b"220 smtp.example.com ESMTP\r\n"))
+    assert found.status is None
+    assert found.problem

@@ -11,21 +11,18 @@ from analysis.text import printable
 from analysis.views.json import to_json
 from analysis.views.terminal import render
 from lab.console import say, style
+from lab.scenario import Scenario, find_scenario, load_scenario, pack
 
 
 def play(scenario: str, backend: str | None, runs: Path, *, explain: bool, as_json: bool) -> str:
     """`invoke lab`: run a scenario and print its report; the verdict."""
     from lab.backend import choose_backend
     from lab.run import run_scenario
-    from lab.scenario import find_scenario, load_scenario
 
     plan = load_scenario(find_scenario(scenario))
     chosen, why = choose_backend(backend)
     if not as_json:
-        print(f"{plan.name}: {plan.title}" if plan.title else plan.name)
-        if plan.look_for:
-            print(f"look for: {plan.look_for}")
-        print(f"backend: {chosen.name} ({why})\n", flush=True)
+        _introduce(plan, f"{chosen.name} ({why})")
     run = run_scenario(plan, chosen, runs)
     assert run.report is not None  # noqa: S101 - a run without a report raised
     print_report(run.report, explain=explain, as_json=as_json)
@@ -36,6 +33,14 @@ def play(scenario: str, backend: str | None, runs: Path, *, explain: bool, as_js
     if not as_json:
         print(f"the run: {_short(run.folder)}")
     return run.report.verdict
+
+
+def _introduce(plan: Scenario, backend: str) -> None:
+    paint = style()
+    for label, text in ((plan.name, plan.title), ("look for", plan.look_for), ("backend", backend)):
+        for line in paint.wrapped(text, f"{label}: ", "  ") if text else [label]:
+            print(line)
+    print(flush=True)
 
 
 def _short(path: Path) -> Path:
@@ -65,8 +70,6 @@ def print_json(values: Any) -> None:
 
 def list_scenarios(*, as_json: bool) -> None:
     """`invoke scenarios`: the pack, by name and title."""
-    from lab.scenario import load_scenario, pack
-
     plans = [load_scenario(path) for path in pack()]
     if as_json:
         print_json([{"name": plan.name, "title": plan.title, "look_for": plan.look_for} for plan in plans])

@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
 
 from invoke import Exit
 
@@ -42,10 +44,7 @@ def for_people(task: Task) -> Task:
 
     @functools.wraps(task)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-        sys.stderr.reconfigure(errors="replace")  # type: ignore[union-attr]
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _interrupt)
+        _prepare()
         try:
             result = task(*args, **kwargs)
             sys.stdout.flush()
@@ -56,11 +55,35 @@ def for_people(task: Task) -> Task:
             say("interrupted: everything that was started has been ended, and nothing was kept")
             raise Exit(code=INTERRUPTED) from None
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: `| head`
+            _drop_output()  # the reader left: `| head`
             raise Exit(code=0) from None
+        except OSError as error:
+            _drop_output()
+            explain_error(LabError(f"the output can't be written: {error.strerror}", "is the disk full?"))
+            raise Exit(code=3) from None
         return result
 
     return wrapped  # type: ignore[return-value]
+
+
+def _prepare() -> None:
+    """Streams that can take any text, and signals that end a run in good order."""
+    sys.stdout = sys.stdout or _nowhere()  # None, where the caller has closed it
+    sys.stderr = sys.stderr or _nowhere()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w")
+
+
+def _drop_output() -> None:
+    """What is still buffered goes nowhere, or Python complains of it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _interrupt(_number: int, _frame: object) -> None:

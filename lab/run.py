@@ -12,7 +12,7 @@ from analysis.views.json import to_json
 from lab.backend import Backend, ClientResult, Lab, Witness
 from lab.errors import StepError
 from lab.provenance import describe_run
-from lab.record import Folder
+from lab.record import Folder, unwritable
 from lab.scenario import Scenario
 
 
@@ -50,23 +50,35 @@ def run_scenario(scenario: Scenario, backend: Backend, runs: Path) -> Run:
     run, Ctrl-C too, leaves neither host nor folder behind.
     """
     folder = Folder(runs, scenario.name)
-    folder.write_text("scenario.toml", scenario.source)
     run = Run(scenario, backend.name, folder.path)
     try:
-        try:
-            _play(run, backend)
-        except StepError as error:
-            folder.write_json("run.json", describe_run(run, error))
-            run.folder = folder.publish()
-            error.next_step = f"{error.next_step or 'its logs may say why'} ({run.folder})"
-            raise
-        folder.write_json("run.json", describe_run(run, None))
-        if run.report:
-            folder.write_json("report.json", to_json(run.report))
-        run.folder = folder.publish()
+        _keep(run, folder, _failure_of(run, backend))
+    except OSError as error:
+        raise unwritable(runs, error) from None
     finally:
         folder.discard()
     return run
+
+
+def _failure_of(run: Run, backend: Backend) -> StepError | None:
+    """Play the run; the error that ended it early."""
+    try:
+        _play(run, backend)
+    except StepError as error:
+        return error
+    return None
+
+
+def _keep(run: Run, folder: Folder, failure: StepError | None) -> None:
+    """Write what is known of the run, give its folder its name, and raise `failure` if there is one."""
+    folder.write_text("scenario.toml", run.scenario.source)
+    folder.write_json("run.json", describe_run(run, failure))
+    if run.report:
+        folder.write_json("report.json", to_json(run.report))
+    run.folder = folder.publish()
+    if failure is not None:
+        message = f"the run failed at the step {run.failed_step!r}: {failure}"
+        raise StepError(failure.step, message, failure.next_step or f"its logs are in {run.folder}") from None
 
 
 def _play(run: Run, backend: Backend) -> None:

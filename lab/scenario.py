@@ -229,9 +229,7 @@ def _refuse_alias_loop(table: Table, names: Mapping[str, Name], start: str) -> N
     seen, name = {start}, names[start].cname
     while name is not None and name in names:
         if name in seen:
-            raise table.wrong(
-                start, {"cname": names[start].cname}, "an alias that leads to an address, not in a circle"
-            )
+            raise table.wrong(start, {"cname": names[start].cname}, "aliases that lead somewhere; these go in a circle")
         seen.add(name)
         name = names[name].cname
 

@@ -34,6 +34,14 @@ def find_curl() -> str:
     return os.path.realpath(curl)
 
 
+def _ask_version(curl: str) -> subprocess.Popen[bytes]:
+    """Start `curl --version`, which runs beside the lab while that is made."""
+    try:
+        return subprocess.Popen([curl, "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    except OSError as error:
+        raise BackendError(f"{curl} can't be run: {error.strerror}", "install curl again, or mend your PATH") from None
+
+
 class NetnsLab:
     """A running lab, as its caller sees it."""
 
@@ -41,10 +49,9 @@ class NetnsLab:
         from lab.netns.machine import Machine  # what init needs is imported once, before the fork
         from lab.netns.supervisor import Supervisor
 
-        self._curl = curl
+        self._version = _ask_version(curl)
         self._deadline_s = scenario.client.deadline_s
         self._supervisor = Supervisor(lambda: Machine(scenario, folder, curl).handle, folder / "lab.log")
-        self._version = subprocess.Popen([curl, "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
     def wait_ready(self) -> None:
         """Return when resolver and server have said that they listen."""

@@ -45,7 +45,7 @@ class Supervisor:
     def ask(self, step: str, timeout_s: float) -> Any:
         """Have init do `step`; its answer, or `StepError` with what went wrong."""
         self._socket.settimeout(timeout_s)
-        with suppress(BrokenPipeError):  # init is gone; what it had to say last can still be read
+        with suppress(BrokenPipeError):  # init is gone, as reading will tell
             self._socket.send(step.encode())
         try:
             answer = self._socket.recv(LARGEST_MESSAGE)
@@ -104,7 +104,7 @@ def _supervise(make_handler: Callable[[], Handler], log: Path, caller: int, thei
     try:
         enter_namespaces()
     except OSError as error:
-        _send_error(theirs, namespace_error(error))
+        _refuse(theirs, namespace_error(error))
         return
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # now: a change of credentials clears it
     if os.getppid() != caller:
@@ -124,10 +124,7 @@ def _init(make_handler: Callable[[], Handler], caller: socket.socket) -> None:
         kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
         handle = make_handler()
     except OSError as error:
-        _send_error(caller, namespace_error(error))
-        return
-    except LabError as error:
-        _send_error(caller, error)
+        _refuse(caller, namespace_error(error))
         return
     while step := caller.recv(LARGEST_MESSAGE):  # nothing: the caller is gone
         try:
@@ -139,6 +136,12 @@ def _init(make_handler: Callable[[], Handler], caller: socket.socket) -> None:
             _send_error(caller, LabError(f"{type(error).__name__}: {error}", SEE_LOG))
         else:
             caller.send(answer.encode())
+
+
+def _refuse(caller: socket.socket, error: LabError) -> None:
+    """Answer the first step with `error`. Who closes a socket before reading what came makes the other's read fail."""
+    caller.recv(LARGEST_MESSAGE)
+    _send_error(caller, error)
 
 
 def _send_error(caller: socket.socket, error: LabError) -> None:

@@ -1,0 +1,318 @@
+"""Bad luck, made for real: each gives one message, a next step, the right status, and leaves nothing behind."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.bench import traces
+from tests.conftest import HERE
+from tests.test_lab import INVOKE, invoke
+
+pytestmark = pytest.mark.needs("netns")
+SLOW = '[names]\na="192.0.2.9"\n[wire]\ndelay="300ms"\n[client]\ncurl=["http://a/"]\n'
+HANGING = """
+    [names]
+    a = "192.0.2.9"
+    [server]
+    headers = { Content-Length = "100" }
+    body = 5
+    [client]
+    curl = ["http://a/"]
+    deadline = "300ms"
+"""
+
+
+def eventually(holds: Callable[[], bool], patience_s: float = 5.0) -> bool:
+    """Whether `holds` comes true in time: the kernel frees what ended a moment later."""
+    deadline = time.monotonic() + patience_s
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.fixture
+def nothing_stays(tmp_path: Path) -> Iterator[None]:
+    """The machine is afterwards as it was before."""
+    before = traces()
+    yield
+    assert eventually(lambda: all(traces()[name] <= count for name, count in before.items())), (before, traces())
+
+
+def start(tmp_path: Path, scenario: str | None = None, *words: str) -> subprocess.Popen[str]:
+    """`invoke lab` in the background, in a process group of its own."""
+    chosen: list[str] = []
+    if scenario is not None:
+        path = tmp_path / "slow.toml"
+        path.write_text(scenario)
+        chosen = ["--scenario", str(path)]
+    command = [*INVOKE, "lab", "--json", "--runs", str(tmp_path / "runs"), *chosen, *words]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=HERE, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
+def descendants(process: int) -> dict[int, str]:
+    """Process id → command line of all that `process` started, directly or not, in order of depth."""
+    found: dict[int, str] = {}
+    todo = [process]
+    while todo:
+        parent = todo.pop(0)
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            for child in map(int, task.read_text().split()):
+                found[child] = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                todo.append(child)
+    return found
+
+
+def wait_for_curl(process: subprocess.Popen[str]) -> dict[int, str]:
+    """Descendants once the client runs."""
+    seen: dict[int, str] = {}
+
+    def runs() -> bool:
+        seen.clear()
+        try:
+            seen.update(descendants(process.pid))
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return any("http://a/" in line and "curl" in line for line in seen.values())
+
+    assert eventually(runs)
+    return seen
+
+
+def is_one_clear_message(stderr: str) -> bool:
+    return stderr.startswith("error: ") and "\n  next: " in stderr and "Traceback" not in stderr
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_a_client_that_hangs_is_stopped_at_its_deadline(tmp_path: Path) -> None:
+    done = start(tmp_path, HANGING)
+    stdout, _ = done.communicate(timeout=30)
+    report = json.loads(stdout)
+    assert (done.returncode, report["verdict"]) == (3, "inconclusive")
+    assert "curl was still busy after 0.3 s (client.deadline) and was stopped" in report["capture"]["problems"]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("nothing_stays")
+def test_an_interrupt_ends_everything_and_keeps_nothing(tmp_path: Path, sent: signal.Signals) -> None:
+    process = start(tmp_path, SLOW)
+    wait_for_curl(process)
+    os.killpg(process.pid, sent)
+    stdout, stderr = process.communicate(timeout=10)
+    assert (process.returncode, stdout) == (3, "")
+    assert stderr.startswith("interrupted: ")
+    assert "Traceback" not in stderr
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_an_interrupt_at_any_moment_ends_everything(tmp_path: Path) -> None:
+    dice = random.Random(1)
+    (tmp_path / "runs").mkdir()
+    for _ in range(12):
+        process = start(tmp_path)
+        assert eventually(lambda: any((tmp_path / "runs").glob(".partial-*"))) or process.poll() is not None
+        time.sleep(dice.uniform(0, 0.2))
+        os.killpg(process.pid, signal.SIGINT)
+        _, stderr = process.communicate(timeout=10)
+        assert "Traceback" not in stderr
+        assert process.returncode in (0, 3, -signal.SIGINT)  # the last: when Python itself was ending
+        assert list((tmp_path / "runs").glob(".partial-*")) == []
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_kill_9_at_any_moment_leaves_at_most_a_partial_folder(tmp_path: Path) -> None:
+    dice = random.Random(2)
+    runs = tmp_path / "runs"
+    for _ in range(12):
+        process = start(tmp_path)
+        time.sleep(dice.uniform(0.05, 0.6))
+        process.kill()
+        process.communicate(timeout=10)
+        assert len(list(runs.glob(".partial-*"))) <= 1
+    assert eventually(lambda: invoke("clean", "--runs", runs).returncode == 0 and not list(runs.glob(".partial-*")))
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_clean_leaves_a_live_run_alone(tmp_path: Path) -> None:
+    live = start(tmp_path, SLOW)
+    wait_for_curl(live)
+    dead = start(tmp_path, SLOW)
+    wait_for_curl(dead)
+    dead.kill()
+    dead.communicate(timeout=10)
+    assert len(list((tmp_path / "runs").glob(".partial-*"))) == 2
+    assert eventually(lambda: "removed" in invoke("clean", "--runs", tmp_path / "runs").stdout)
+    stdout, _ = live.communicate(timeout=30)
+    assert json.loads(stdout)["verdict"] == "pass"
+    assert list((tmp_path / "runs").glob(".partial-*")) == []
+
+
+VICTIMS = {
+    "the supervisor": (0, "init process died"),
+    "init": (1, "init process died"),
+    "the resolver": (2, "the resolver's process died"),
+    "the server": (3, "the server's process died"),
+}
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+@pytest.mark.usefixtures("nothing_stays")
+def test_a_process_of_the_lab_that_dies_is_named(tmp_path: Path, victim: str) -> None:
+    depth, complaint = VICTIMS[victim]
+    process = start(tmp_path, SLOW)
+    ours = [pid for pid, line in wait_for_curl(process).items() if "invoke" in line]
+    os.kill(ours[depth], signal.SIGKILL)
+    stdout, stderr = process.communicate(timeout=10)
+    assert (process.returncode, stdout) == (3, "")
+    assert is_one_clear_message(stderr), stderr
+    assert complaint in stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    run = json.loads((folder / "run.json").read_text())
+    assert (run["failed_step"], run["verdict"]) == ("client", "inconclusive")
+    assert (folder / "server.log").exists()
+
+
+def test_no_curl_is_said_with_what_to_install(tmp_path: Path) -> None:
+    done = invoke("lab", "--runs", tmp_path / "runs", env={"PATH": str(tmp_path)})
+    assert done.returncode == 3
+    assert is_one_clear_message(done.stderr)
+    assert "install" in done.stderr
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_curl_that_cannot_run_is_said(tmp_path: Path) -> None:
+    curl = tmp_path / "curl"
+    curl.write_text("#!/nonexistent/sh\n")
+    curl.chmod(0o755)
+    done = invoke("lab", "--runs", tmp_path / "runs", env={"PATH": str(tmp_path)})
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert "curl" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["--scenario", "nonsense"], ["--scenario", "/nonexistent.toml"], ["--backend", "vmware"]]
+)
+def test_wrong_use_exits_2_and_makes_nothing(tmp_path: Path, words: list[str]) -> None:
+    done = invoke("lab", *words, "--runs", tmp_path / "runs")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert is_one_clear_message(done.stderr)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_curl_arguments_that_curl_refuses_are_told_in_its_words(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text('[client]\ncurl = ["--no-such-option", "http://a/"]\n')
+    done = invoke("lab", "--scenario", path, "--runs", tmp_path / "runs")
+    assert done.returncode == 3
+    assert "curl ended with status 2" in done.stderr
+
+
+def test_runs_that_is_a_file_is_said(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    done = invoke("lab", "--runs", tmp_path / "runs")
+    assert done.returncode == 2
+    assert is_one_clear_message(done.stderr)
+
+
+def in_namespace(setup: str, *words: str | Path, cwd: Path = HERE) -> subprocess.CompletedProcess[str]:
+    """`invoke` behind a shell script of set-up commands, in a mount namespace of its own."""
+    script = f'set -e\n{setup}\nexec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", *INVOKE, *map(str, words)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.needs("root", "unshare")
+@pytest.mark.parametrize(
+    ("setup", "complaint", "mend"),
+    [
+        ("mount -t tmpfs none /dev/net", "/dev/net/tun does not exist", "sudo modprobe tun"),
+        (
+            "mount -t tmpfs none /dev/net; mknod /dev/net/tun c 10 254",
+            "/dev/net/tun does not exist",
+            "sudo modprobe tun",
+        ),
+    ],
+    ids=["no device node", "a node without a driver"],
+)
+def test_no_tun_device_is_said_by_lab_and_doctor(tmp_path: Path, setup: str, complaint: str, mend: str) -> None:
+    done = in_namespace(setup, "lab", "--runs", tmp_path / "runs")
+    assert done.returncode == 3
+    assert is_one_clear_message(done.stderr), done.stderr
+    assert complaint in done.stderr
+    assert mend in done.stderr
+    asked = in_namespace(setup, "doctor", "--runs", tmp_path / "runs")
+    assert asked.returncode == 3
+    assert complaint in asked.stdout
+    assert f"mend: {mend}" in asked.stdout
+
+
+@pytest.mark.needs("root", "unshare")
+@pytest.mark.parametrize("size", ["4k", "8k", "12k", "16k", "20k", "28k"])
+def test_a_full_disk_is_said(tmp_path: Path, size: str) -> None:
+    (tmp_path / "runs").mkdir()
+    done = in_namespace(f"mount -t tmpfs -o size={size} none {tmp_path}/runs", "lab", "--runs", tmp_path / "runs")
+    assert done.returncode in (2, 3)
+    assert is_one_clear_message(done.stderr), done.stderr
+
+
+@pytest.mark.needs("root", "unshare")
+def test_a_read_only_folder_of_runs_is_said(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    done = in_namespace(f"mount -t tmpfs -o ro none {tmp_path}/runs", "lab", "--runs", tmp_path / "runs")
+    assert done.returncode == 2
+    assert is_one_clear_message(done.stderr)
+    assert "Read-only file system" in done.stderr
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+    command = f"{' '.join(INVOKE)} lab --explain --runs {tmp_path} | head -n 1"
+    done = subprocess.run(["sh", "-c", command], cwd=HERE, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("redirect", [">&-", ">/dev/full", "<&-"])
+def test_closed_and_full_streams_are_survived(tmp_path: Path, redirect: str) -> None:
+    command = f"{' '.join(INVOKE)} lab --runs {tmp_path} {redirect}"
+    done = subprocess.run(["sh", "-c", command], cwd=HERE, capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert done.returncode == (3 if "full" in redirect else 0)
+
+
+def test_a_terminal_that_knows_no_arrows_is_survived(tmp_path: Path) -> None:
+    done = invoke("lab", "--runs", tmp_path, env={"PYTHONIOENCODING": "latin-1"})
+    assert done.returncode == 0
+    assert "? pass" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"), [(b"", "is empty"), (b"no capture at all", "is no capture"), (None, "no such file")]
+)
+def test_analyze_says_what_is_wrong_with_a_file(tmp_path: Path, content: bytes | None, complaint: str) -> None:
+    path = tmp_path / "a.pcap"
+    if content is not None:
+        path.write_bytes(content)
+    done = invoke("analyze", path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert is_one_clear_message(done.stderr)
+    assert complaint in done.stderr
+
+
+def test_analyze_of_a_cut_file_is_inconclusive(tmp_path: Path) -> None:
+    path = tmp_path / "cut.pcap"
+    path.write_bytes((HERE / "samples" / "google-2016.pcap").read_bytes()[:-40])
+    done = invoke("analyze", path, "--json")
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["verdict"]) == (3, "inconclusive")
+    assert "ends in the middle of frame 16" in report["capture"]["problems"][0]

@@ -83,7 +83,7 @@ def _requests(stream: Stream) -> Iterator[_Request]:
             if not isinstance(head, h11.Request):
                 return
             problem = _read_body(reader)[1]
-        except h11.RemoteProtocolError:
+        except h11.ProtocolError:
             return
         end = len(stream.data) - len(reader.trailing_data[0])
         yield _Request(head, stream.frames(position, end), problem)
@@ -98,7 +98,7 @@ def _read_body(reader: h11.Connection) -> tuple[int, str]:
     while True:
         try:
             event = reader.next_event()
-        except h11.RemoteProtocolError as error:
+        except h11.ProtocolError as error:
             return length, str(error)
         if isinstance(event, h11.Data):
             length += len(event.data)
@@ -121,7 +121,7 @@ class _Responses:
         if not data:
             return None, (), "no response was seen"
         reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
-        reader.send(request)
+        reader.send(h11.Request(method=request.method, target=b"/", headers=[(b"host", b"")]))  # the method decides
         reader.receive_data(data)
         if not self.stream.has_gap:
             reader.receive_data(b"")  # the stream ends here: completes a body that the close delimits
@@ -129,7 +129,7 @@ class _Responses:
             head = reader.next_event()
             while isinstance(head, h11.InformationalResponse):
                 head = reader.next_event()
-        except h11.RemoteProtocolError as error:
+        except h11.ProtocolError as error:
             return None, self.stream.frames(self.position, len(self.stream.data)), str(error)
         if not isinstance(head, h11.Response):
             return None, self.stream.frames(self.position, len(self.stream.data)), "its head is cut off"

@@ -105,9 +105,9 @@ def doctor(runs: Path, *, as_json: bool) -> bool:
     print("The netns backend needs")
     for check in checks:
         mark = paint.paint("pass", "✓") if check.ok else paint.paint("fail", "✗")
-        for line in paint.wrapped(f"{check.name}: {printable(check.found)}", "  ", "    "):
-            print(f"{mark} {line.removeprefix('  ')}")
+        first, *rest = paint.wrapped(f"{check.name}: {printable(check.found)}", "  ", "  ")
+        print("\n".join((f"{mark} {first.removeprefix('  ')}", *rest)))
         if check.mend:
-            print(f"    mend: {check.mend}")
+            print(f"  mend: {check.mend}")
     print("\nready: invoke lab" if ready else "\nnot ready: mend the first ✗, then ask again")
     return ready

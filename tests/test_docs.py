@@ -1,0 +1,93 @@
+"""The documentation says what is so."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from analysis.rules import RULES
+from lab import __version__
+from lab.console import STATUS_OF_VERDICT
+from tests.conftest import HERE
+from tests.test_lab import INVOKE
+
+README = (HERE / "README.md").read_text()
+SCENARIO_FILE = (HERE / "docs" / "scenario-file.md").read_text()
+EXCERPT = re.compile(r"<!-- excerpt of: invoke (.*?) -->\n```text\n(.*?)```", re.DOTALL)
+
+
+def test_the_readmes_output_is_what_the_command_prints() -> None:
+    found = EXCERPT.search(README)
+    assert found
+    environment = {**os.environ, "COLUMNS": "80"}
+    command = [*INVOKE, *found[1].split()]
+    done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    position = 0
+    for part in found[2].split("…\n"):
+        assert part in done.stdout[position:], part
+        position = done.stdout.index(part, position) + len(part)
+
+
+def test_every_task_is_in_the_readme() -> None:
+    listed = subprocess.run([*INVOKE, "--list"], cwd=HERE, capture_output=True, text=True, timeout=60, check=True)
+    tasks = re.findall(r"^  (\w+)", listed.stdout, re.MULTILINE)
+    assert len(tasks) >= 7
+    for task in tasks:
+        assert f"`invoke {task}" in README
+
+
+def test_every_option_of_a_task_is_documented() -> None:
+    for task in ("lab", "analyze", "scenarios", "doctor"):
+        done = subprocess.run(
+            [*INVOKE, "--help", task], cwd=HERE, capture_output=True, text=True, timeout=60, check=True
+        )
+        options = set(re.findall(r"^  .*--([a-z]+)", done.stdout, re.MULTILINE))
+        assert {option for option in options if f"--{option}" not in README} == set()
+
+
+def test_every_exit_status_is_in_the_readme() -> None:
+    for status in {2, *STATUS_OF_VERDICT.values()}:
+        assert re.search(rf"^\| {status} \|", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_every_rule_is_in_the_readme_with_its_source(rule: object) -> None:
+    from analysis.rules import Rule
+
+    assert isinstance(rule, Rule)
+    assert re.search(rf"^\| `{re.escape(rule.id)}` \| .* \| {re.escape(rule.reference)} ?\|$", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "title",
+        "look_for",
+        "server.port",
+        "server.status",
+        "server.reason",
+        "server.headers",
+        "server.body",
+        "server.close",
+        "client.curl",
+        "client.port",
+        "client.deadline",
+        "wire.delay",
+        "expect.sequence",
+    ],
+)
+def test_every_key_of_a_scenario_is_documented(key: str) -> None:
+    assert f"| `{key}` |" in SCENARIO_FILE
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in [*HERE.glob("*.md"), *HERE.glob("*/*.md")]:
+        if ".venv" in document.parts:
+            continue
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document}: {target}"
+
+
+def test_the_changelog_has_this_version() -> None:
+    assert f"## {__version__}" in (HERE / "CHANGELOG.md").read_text()

@@ -14,6 +14,7 @@ from invoke import Exit
 from analysis.errors import LabError
 from analysis.text import printable
 from analysis.views.terminal import Style, terminal_width
+from lab.interrupts import ENDING
 
 STATUS_OF_VERDICT = {"pass": 0, "fail": 1, "inconclusive": 3}
 INTERRUPTED = 3
@@ -52,7 +53,7 @@ def for_people(task: Task) -> Task:
             explain_error(error)
             raise Exit(code=error.exit_status) from None
         except KeyboardInterrupt:
-            say("interrupted: everything that was started has been ended, and nothing was kept")
+            say("interrupted: everything that was started has been ended")
             raise Exit(code=INTERRUPTED) from None
         except BrokenPipeError:
             _drop_output()  # the reader left: `| head`
@@ -73,7 +74,7 @@ def _prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, _interrupt)
 
 

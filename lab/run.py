@@ -11,6 +11,7 @@ from analysis.report import Report, make_report
 from analysis.views.json import to_json
 from lab.backend import Backend, ClientResult, Lab, Witness
 from lab.errors import StepError
+from lab.interrupts import uninterrupted
 from lab.provenance import describe_run
 from lab.record import Folder, unwritable
 from lab.scenario import Scenario
@@ -49,14 +50,18 @@ def run_scenario(scenario: Scenario, backend: Backend, runs: Path) -> Run:
     `StepError` if a step fails: the folder is kept, with the logs, and the error names it. Whatever else ends the
     run, Ctrl-C too, leaves neither host nor folder behind.
     """
-    folder = Folder(runs, scenario.name)
-    run = Run(scenario, backend.name, folder.path)
+    folder: Folder | None = None
     try:
+        with uninterrupted():
+            folder = Folder(runs, scenario.name)
+        run = Run(scenario, backend.name, folder.path)
         _keep(run, folder, _failure_of(run, backend))
     except OSError as error:
         raise unwritable(runs, error) from None
     finally:
-        folder.discard()
+        if folder is not None:
+            with uninterrupted():
+                folder.discard()
     return run
 
 
@@ -84,7 +89,7 @@ def _keep(run: Run, folder: Folder, failure: StepError | None) -> None:
 def _play(run: Run, backend: Backend) -> None:
     lab: Lab | None = None
     try:
-        with run.step("create"):
+        with run.step("create"), uninterrupted():
             lab = backend.create(run.scenario, run.folder)
         with run.step("ready"):
             lab.wait_ready()
@@ -101,7 +106,7 @@ def _play(run: Run, backend: Backend) -> None:
             run.report = _analyse(run)
     finally:
         if lab is not None:
-            with run.step("destroy"):
+            with run.step("destroy"), uninterrupted():
                 lab.destroy()
 
 

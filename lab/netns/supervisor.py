@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from analysis.errors import LabError
 from lab.errors import StepError
+from lab.interrupts import reset_in_child, uninterrupted
 from lab.netns import kernel
 from lab.netns.isolation import enter_namespaces, namespace_error
 
@@ -36,10 +37,11 @@ class Supervisor:
         caller = os.getpid()
         sys.stdout.flush()
         sys.stderr.flush()
-        self._pid = os.fork()
-        if self._pid == 0:
-            self._socket.close()
-            run_forked(lambda: _supervise(make_handler, log, caller, theirs))
+        with uninterrupted():  # or an interrupt could meet the child before it is one
+            self._pid = os.fork()
+            if self._pid == 0:
+                self._socket.close()
+                run_forked(lambda: _supervise(make_handler, log, caller, theirs))
         theirs.close()
 
     def ask(self, step: str, timeout_s: float) -> Any:
@@ -98,8 +100,7 @@ def redirect_output(log: Path, flags: int = os.O_APPEND) -> None:
 
 def _supervise(make_handler: Callable[[], Handler], log: Path, caller: int, theirs: socket.socket) -> None:
     os.setsid()  # Ctrl-C is for the caller, who ends the rest
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+    reset_in_child()
     redirect_output(log)
     try:
         enter_namespaces()

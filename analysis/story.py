@@ -4,7 +4,7 @@ It filters as one does by hand: the name, the addresses that it resolved to, not
 """
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis.capture import Capture
@@ -70,19 +70,20 @@ def find_traffic(capture: Capture) -> Traffic:
 
 def find_stories(traffic: Traffic) -> tuple[Story, ...]:
     """One story a looked-up name, then one a connection that used no answer in the capture."""
-    stories: list[Story] = []
+    lookups_of: dict[str, list[Lookup]] = {}
+    names_at: dict[str, list[str]] = {}
+    for lookup in traffic.lookups:
+        lookups_of.setdefault(lookup.name, []).append(lookup)
+        for address in lookup.addresses:
+            names_at.setdefault(address, []).append(lookup.name)
+    used: dict[str, list[int]] = {name: [] for name in lookups_of}
     told: set[int] = set()
-    names = list(dict.fromkeys(lookup.name for lookup in traffic.lookups))
-    for name in names:
-        lookups = tuple(lookup for lookup in traffic.lookups if lookup.name == name)
-        addresses = {address for lookup in lookups for address in lookup.addresses}
-        used = [
-            index
-            for index, connection in enumerate(traffic.connections)
-            if _belongs(connection.server.address in addresses, traffic.exchanges[index], name, names)
-        ]
-        told.update(used)
-        stories.append(_story(name, lookups, traffic, used))
+    for index, connection in enumerate(traffic.connections):
+        at_address = names_at.get(connection.server.address, [])
+        for name in _names_meant(traffic.exchanges[index], at_address, lookups_of):
+            used[name].append(index)
+            told.add(index)
+    stories = [_story(name, tuple(lookups), traffic, used[name]) for name, lookups in lookups_of.items()]
     resolvers = {lookup.resolver for lookup in traffic.lookups if lookup.transport == "tcp"}
     for index, connection in enumerate(traffic.connections):
         if index not in told and connection.server.address not in resolvers:
@@ -132,15 +133,13 @@ def _fullest(stories: list[Story]) -> Story:
     return max(stories, key=lambda story: (bool(story.lookups), bool(story.exchanges), bool(story.connections)))
 
 
-def _belongs(to_answer: bool, exchanges: tuple[Exchange, ...], name: str, names: list[str]) -> bool:
-    """Whether a connection is part of the story of `name`: its requests say so; else, whether it goes to an answer.
+def _names_meant(exchanges: tuple[Exchange, ...], at_address: Iterable[str], known: Container[str]) -> Iterable[str]:
+    """The looked-up names whose story a connection is part of: those its requests are for; else those at its address.
 
     Names can share an address, so an address alone doesn't tell.
     """
-    hosts = {host_of(host) for exchange in exchanges if (host := exchange.header("host"))}
-    if hosts & set(names):
-        return name in hosts
-    return to_answer
+    hosts = dict.fromkeys(host_of(host) for exchange in exchanges if (host := exchange.header("host")))
+    return [host for host in hosts if host in known] or dict.fromkeys(at_address)
 
 
 def _name_of(traffic: Traffic, index: int) -> str:

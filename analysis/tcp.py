@@ -3,6 +3,8 @@
 RFC 9293 throughout; relative numbers and `completeness` as tshark computes them.
 """
 
+import heapq
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -40,7 +42,9 @@ class Stream:
 
     def frames(self, start: int, end: int) -> tuple[int, ...]:
         """The frames that carried bytes `start` up to, not including, `end`."""
-        return tuple(piece.frame for piece in self.pieces if piece.start < end and piece.end > start)
+        first = bisect_right(self.pieces, start, key=lambda piece: piece.end)
+        last = bisect_left(self.pieces, end, key=lambda piece: piece.start)
+        return tuple(piece.frame for piece in self.pieces[first:last])
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,26 +250,18 @@ def _initial_rtt(segments: tuple[Segment, ...]) -> int | None:
 
 def reassemble(connection: Connection, role: Role) -> Stream:
     """The bytes that `role` sent, from relative number 1 on; of bytes sent twice the first copy counts."""
-    waiting: dict[int, Segment] = {}
+    waiting: list[tuple[int, int, bytes]] = []  # a heap: position, frame, bytes
     data = bytearray()
     pieces: list[Piece] = []
     for segment in connection.sent_by(role):
-        if segment.length and not segment.repeated:
-            start = segment.seq + bool(segment.flags & SYN)
-            waiting.setdefault(start, segment)
-            _drain(waiting, data, pieces)
+        if not segment.length or segment.repeated:
+            continue
+        position = segment.seq + bool(segment.flags & SYN) - 1
+        heapq.heappush(waiting, (position, segment.frame, segment.packet.payload))
+        while waiting and waiting[0][0] <= len(data):
+            position, frame, payload = heapq.heappop(waiting)
+            new = payload[len(data) - position :]
+            if new:
+                pieces.append(Piece(len(data), len(data) + len(new), frame))
+                data += new
     return Stream(bytes(data), tuple(pieces), bool(waiting))
-
-
-def _drain(waiting: dict[int, Segment], data: bytearray, pieces: list[Piece]) -> None:
-    """Move to `data` what continues it."""
-    while waiting:
-        start = min(waiting)
-        position = start - 1
-        if position > len(data):
-            return
-        segment = waiting.pop(start)
-        new = segment.packet.payload[len(data) - position :]
-        if new:
-            pieces.append(Piece(len(data), len(data) + len(new), segment.frame))
-            data += new

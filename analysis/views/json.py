@@ -25,7 +25,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "capture": _capture(report),
         "lookups": [_lookup(lookup) for lookup in report.traffic.lookups],
         "connections": [_connection(connection) for connection in report.traffic.connections],
-        "stories": [_story(story, report) for story in report.stories],
+        "stories": _stories(report),
         "chosen_story": {
             "index": None if report.story is None else report.stories.index(report.story),
             "why": report.why,
@@ -116,14 +116,19 @@ def _options(syn: Segment | None) -> list[dict[str, Any]]:
     ]
 
 
-def _story(story: Story, report: Report) -> dict[str, Any]:
-    traffic = report.traffic
+def _stories(report: Report) -> list[dict[str, Any]]:
+    lookups = {id(lookup): index for index, lookup in enumerate(report.traffic.lookups)}
+    connections = {id(connection): index for index, connection in enumerate(report.traffic.connections)}
+    return [_story(story, report, lookups, connections) for story in report.stories]
+
+
+def _story(story: Story, report: Report, lookups: dict[int, int], connections: dict[int, int]) -> dict[str, Any]:
     chosen = story is report.story
     exact = report.exact if chosen else exact_sequence(story)
     return {
         "name": story.name,
-        "lookups": [traffic.lookups.index(lookup) for lookup in story.lookups],
-        "connections": [traffic.connections.index(connection) for connection in story.connections],
+        "lookups": [lookups[id(lookup)] for lookup in story.lookups],
+        "connections": [connections[id(connection)] for connection in story.connections],
         "exchanges": [_exchange(exchange) for exchange in story.exchanges],
         "segments": [
             _segment(connection, segment, index)

@@ -1,14 +1,11 @@
-"""The narrow protocol that every backend keeps, and the choice between them."""
+"""The narrow protocol that every backend keeps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from analysis.errors import InputError
 from lab.scenario import Scenario
-
-NAMES = ("netns",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +56,3 @@ class Backend(Protocol):
 
     def create(self, scenario: Scenario, folder: Path) -> Lab:
         """The hosts of `scenario`, whose capture and logs go to `folder`."""
-
-
-def choose_backend(asked: str | None) -> tuple[Backend, str]:
-    """The backend to use, and why in a few words."""
-    from lab.netns.backend import NetnsBackend
-
-    if asked not in (None, *NAMES):
-        raise InputError(f"there is no backend {asked!r}", f"use one of: {', '.join(NAMES)}")
-    return NetnsBackend(), "as asked" if asked else "needs neither daemon nor image"

@@ -16,7 +16,7 @@ from lab.scenario import Scenario, find_scenario, load_scenario, pack
 
 def play(scenario: str, backend: str | None, runs: Path, *, explain: bool, as_json: bool) -> str:
     """`invoke lab`: run a scenario and print its report; the verdict."""
-    from lab.backend import choose_backend
+    from lab.backends import choose_backend
     from lab.run import run_scenario
 
     plan = load_scenario(find_scenario(scenario))

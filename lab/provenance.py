@@ -1,18 +1,51 @@
-"""What `run.json` records: all that one would need to do the run again, or to doubt it."""
+"""What is known of a run, and what `run.json` records of it: all that one would need to do it again, or to doubt it."""
 
 import os
 import platform
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+from analysis.report import Report
 from lab import __version__
+from lab.backend import ClientResult, Witness
 from lab.errors import StepError
-from lab.record import RUN_SCHEMA
+from lab.scenario import Scenario
 
-if TYPE_CHECKING:
-    from lab.run import Run
+RUN_SCHEMA = "handshake-lab/run/1"
 
 
-def describe_run(run: "Run", error: StepError | None) -> dict[str, Any]:
+@dataclass(slots=True)
+class Run:
+    """One execution: its folder, what happened, how long each step took (seconds), and its report."""
+
+    scenario: Scenario
+    backend: str
+    folder: Path
+    steps: dict[str, float] = field(default_factory=dict)
+    client: ClientResult | None = None
+    witness: Witness = field(default_factory=Witness)
+    doubts: list[str] = field(default_factory=list)
+    report: Report | None = None
+    failed_step: str | None = None
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step, and give a failure its name."""
+        start = time.monotonic()
+        try:
+            yield
+        except StepError:
+            self.failed_step = name
+            raise
+        finally:
+            self.steps[name] = time.monotonic() - start
+
+
+def describe_run(run: Run, error: StepError | None) -> dict[str, Any]:
     """The content of `run.json`; `error` is what ended a run that failed."""
     facts = dict(run.witness.facts)
     versions = facts.pop("versions", {})

@@ -17,7 +17,6 @@ from typing import Any
 from analysis.errors import InputError, LabError
 
 PARTIAL = ".partial-"
-RUN_SCHEMA = "handshake-lab/run/1"
 
 
 class Folder:

@@ -1,47 +1,17 @@
 """The one story of a run: plan, create, ready, capture, curl, settle, stop, destroy, analyse, report."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from analysis.capture import Capture, Health, read_capture
 from analysis.report import Report, make_report
 from analysis.views.json import to_json
-from lab.backend import Backend, ClientResult, Lab, Witness
+from lab.backend import Backend, ClientResult, Lab
 from lab.errors import StepError
 from lab.interrupts import uninterrupted
-from lab.provenance import describe_run
+from lab.provenance import Run, describe_run
 from lab.record import Folder, unwritable
 from lab.scenario import Scenario
-
-
-@dataclass(slots=True)
-class Run:
-    """One execution: its folder, what happened, how long each step took (seconds), and its report."""
-
-    scenario: Scenario
-    backend: str
-    folder: Path
-    steps: dict[str, float] = field(default_factory=dict)
-    client: ClientResult | None = None
-    witness: Witness = field(default_factory=Witness)
-    doubts: list[str] = field(default_factory=list)
-    report: Report | None = None
-    failed_step: str | None = None
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Time a step, and give a failure its name."""
-        start = time.monotonic()
-        try:
-            yield
-        except StepError:
-            self.failed_step = name
-            raise
-        finally:
-            self.steps[name] = time.monotonic() - start
 
 
 def run_scenario(scenario: Scenario, backend: Backend, runs: Path) -> Run:

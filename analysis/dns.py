@@ -12,6 +12,7 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
 
 from analysis.packet import Packet
@@ -151,6 +152,8 @@ def _records(section: Iterable[dns.rrset.RRset]) -> tuple[Record, ...]:
     records: list[Record] = []
     for rrset in section:
         name, kind = canonical(rrset.name.to_text()), dns.rdatatype.to_text(rrset.rdtype)
+        if rrset.rdclass != dns.rdataclass.IN:
+            kind = f"{dns.rdataclass.to_text(rrset.rdclass)}-{kind}"  # its A is no internet address
         for rdata in rrset:
             text = rdata.to_text()
             records.append(Record(name, kind, canonical(text) if kind == "CNAME" else text, rrset.ttl))

@@ -38,18 +38,15 @@ def match(case: Case) -> Outcome:
         return _skip(expected, "no lookup of the name is in the capture")
     name = case.story.name
     accepted = {lookup.response_frame for lookup in case.story.lookups}
-    queries = [message for message in case.traffic.messages if not message.is_response and message.name == name]
-    strangers: list[int] = []
-    for message in case.traffic.messages:
-        if not message.is_response or message.name != name or message.frame in accepted:
-            continue
-        asked = any(
-            (query.id, query.type, query.src, query.sport, query.dst, query.dport)
-            == (message.id, message.type, message.dst, message.dport, message.src, message.sport)
-            for query in queries
-        )
-        if not asked:
-            strangers.append(message.frame)
+    of_name = [message for message in case.traffic.messages if message.name == name]
+    asked = {(one.id, one.type, one.src, one.sport, one.dst, one.dport) for one in of_name if not one.is_response}
+    strangers = [
+        one.frame
+        for one in of_name
+        if one.is_response
+        and one.frame not in accepted
+        and (one.id, one.type, one.dst, one.dport, one.src, one.sport) not in asked
+    ]
     if not strangers:
         responses = [frame for frame in accepted if frame is not None]
         if not responses:

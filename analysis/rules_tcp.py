@@ -1,6 +1,7 @@
 """Rules about the TCP connections of a story."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from analysis.case import Case, Outcome
 from analysis.packet import FIN, RST, SYN
@@ -83,42 +84,59 @@ def options(case: Case) -> Outcome:
 
 def numbers(case: Case) -> Outcome:
     """Each side's numbers leave no gap, and nothing is acknowledged that wasn't sent (RFC 9293 §3.4)."""
-    expected = "no gap in either side's numbers, and no Ack beyond what was sent"
+    expected = "no gap in either side's numbers, and no Ack beyond what was sent, or back"
 
     def check(case: Case, connection: Connection) -> Outcome:
-        newest: dict[Role, int] = {"client": 0, "server": 0}
-        ended: dict[Role, int] = {}
+        sides: dict[Role, _Numbers] = {role: _Numbers() for role in BOTH}
         for segment in connection.segments:
-            peer = PEER[segment.sender]
-            finding = _wrong_number(case, segment, newest[peer], ended.get(peer), expected)
-            if finding:
-                return finding
-            newest[segment.sender] = max(newest[segment.sender], segment.next)
-            if segment.flags & FIN:
-                ended.setdefault(segment.sender, segment.next)
+            me, peer = sides[segment.sender], sides[PEER[segment.sender]]
+            contradiction = _contradiction(segment, me, peer)
+            if contradiction:
+                actual = f"frame {segment.frame}, of the {segment.sender}: {contradiction}"
+                return Outcome("fail", expected, actual, (segment.frame,))
+            if segment.ack is not None and segment.ack > max(peer.newest, 1):
+                actual = f"Ack={segment.ack} in frame {segment.frame}, but the other side was seen to {peer.newest}"
+                return case.absent(expected, actual, (segment.frame,))
+            me.note(segment)
         for role in BOTH:
             gap = _gap(connection, role)
             if gap:
                 return case.absent(expected, f"the {role}'s numbers {gap[0]} to {gap[1] - 1} are missing", gap[2:])
-        totals = ", ".join(f"{role} 0 to {newest[role] - 1}" for role in BOTH if newest[role])
+        totals = ", ".join(f"{role} 0 to {sides[role].newest - 1}" for role in BOTH if sides[role].newest)
         return Outcome("pass", expected, f"numbers used: {totals}", connection.frames)
 
     return _each(case, expected, check)
 
 
-def _wrong_number(
-    case: Case, segment: Segment, peer_newest: int, peer_end: int | None, expected: str
-) -> Outcome | None:
-    if segment.ack is None:
-        return None
-    frames = (segment.frame,)
-    if peer_end is not None and segment.ack > peer_end:
-        actual = f"Ack={segment.ack} in frame {segment.frame}, but the {PEER[segment.sender]}'s FIN ended at {peer_end}"
-        return Outcome("fail", expected, actual, frames, "the FIN consumes one number, not more")
-    if segment.ack > max(peer_newest, 1):
-        actual = f"Ack={segment.ack} in frame {segment.frame}, but the {PEER[segment.sender]} was seen to {peer_newest}"
-        return case.absent(expected, actual, frames)
-    return None
+@dataclass(slots=True)
+class _Numbers:
+    """One side so far: the number after all it sent, its highest Ack, and the number after its FIN."""
+
+    newest: int = 0
+    ack: int = 0
+    fin_end: int | None = None
+
+    def note(self, segment: Segment) -> None:
+        self.newest = max(self.newest, segment.next)
+        self.ack = max(self.ack, segment.ack or 0)
+        if segment.flags & FIN and self.fin_end is None:
+            self.fin_end = segment.next
+
+
+def _contradiction(segment: Segment, me: _Numbers, peer: _Numbers) -> str:
+    """What no missing or reordered frame can explain, or an empty text."""
+    if segment.flags & RST:
+        return ""
+    takes_new = segment.next > segment.seq and segment.next > me.newest
+    if segment.ack is None and not segment.flags & SYN:
+        return "no ACK flag; every segment after the SYN has it"
+    if peer.fin_end is not None and segment.ack is not None and segment.ack > peer.fin_end:
+        return f"Ack={segment.ack}, but the other side's FIN ended at {peer.fin_end}: it consumes one number, not more"
+    if me.fin_end is not None and takes_new:
+        return f"it takes numbers beyond its own FIN, which ended at {me.fin_end}"
+    if takes_new and segment.seq >= me.newest and segment.ack is not None and segment.ack < me.ack:
+        return f"Ack={segment.ack} on new numbers, less than the {me.ack} that it had acknowledged before"
+    return ""
 
 
 def _gap(connection: Connection, role: Role) -> tuple[int, ...]:

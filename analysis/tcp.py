@@ -58,6 +58,7 @@ class Connection:
     handshake: Handshake
     close: Close
     states: tuple[States, ...]
+    syns: dict[Role, Segment | None]
     completeness: int
     rtt_ns: int | None
 
@@ -69,7 +70,7 @@ class Connection:
 
     def syn_of(self, role: Role) -> Segment | None:
         """The first SYN or SYN,ACK of `role`."""
-        return next((segment for segment in self.sent_by(role) if segment.flags & SYN), None)
+        return self.syns[role]
 
     @property
     def frames(self) -> tuple[int, ...]:
@@ -100,24 +101,19 @@ class Coverage:
     """Which numbers of a sequence space were seen: disjoint, sorted intervals."""
 
     def __init__(self) -> None:
-        self.intervals: list[tuple[int, int]] = []
+        self._starts: list[int] = []
+        self._ends: list[int] = []
 
     def add(self, start: int, end: int) -> bool:
         """Mark `start` to `end`; whether any of it was new."""
-        if self.intervals and start >= self.intervals[-1][0]:  # the usual case, without a search
-            last_start, last_end = self.intervals[-1]
-            if start > last_end:
-                self.intervals.append((start, end))
-            else:
-                self.intervals[-1] = (last_start, max(last_end, end))
-            return end > last_end
-        if any(low <= start and end <= high for low, high in self.intervals):
+        first = bisect_left(self._ends, start)  # the intervals that touch [start, end): first up to, not with, last
+        last = bisect_right(self._starts, end)
+        if first < last and self._starts[first] <= start and end <= self._ends[first]:
             return False
-        merged = [(low, high) for low, high in self.intervals if high < start or low > end]
-        touching = [(low, high) for low, high in self.intervals if not (high < start or low > end)]
-        low = min([start, *(pair[0] for pair in touching)])
-        high = max([end, *(pair[1] for pair in touching)])
-        self.intervals = sorted([*merged, (low, high)])
+        if first < last:
+            start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
+        self._starts[first:last] = [start]
+        self._ends[first:last] = [end]
         return True
 
 
@@ -178,10 +174,11 @@ class _Flow:
         segments = tuple(self.segments)
         close = classify_close(segments)
         handshake = _handshake(segments, close)
-        isn: dict[Role, int | None] = {"client": None, "server": None}
+        syns: dict[Role, Segment | None] = {"client": None, "server": None}
         for segment in segments:
-            if segment.flags & SYN and isn[segment.sender] is None:
-                isn[segment.sender] = segment.tcp.seq
+            if segment.flags & SYN and syns[segment.sender] is None:
+                syns[segment.sender] = segment
+        isn = {role: None if syn is None else syn.tcp.seq for role, syn in syns.items()}
         return Connection(
             self.client,
             self.server,
@@ -190,6 +187,7 @@ class _Flow:
             handshake,
             close,
             walk_states(segments),
+            syns,
             _completeness(segments),
             _initial_rtt(segments),
         )
@@ -206,12 +204,11 @@ def _handshake(segments: tuple[Segment, ...], close: Close) -> Handshake:
     if not answers:
         return Handshake("unanswered", opening)
     client = syns[0].sender
-    for answer in answers:
-        if answer.sender == client or answer.ack is None or answer.ack < syns[0].next:
-            continue
+    good = [one for one in answers if one.sender != client and one.ack is not None and one.ack >= syns[0].next]
+    if good:
         for segment in segments:
             acks = segment.sender == client and segment.flags & (SYN | RST | ACK) == ACK
-            if acks and segment.frame > answer.frame and (segment.ack or 0) >= answer.next:
+            if acks and segment.frame > good[0].frame and (segment.ack or 0) >= good[0].next:
                 return Handshake("complete", (*opening, segment.frame))
     return Handshake("incomplete", opening)
 

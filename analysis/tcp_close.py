@@ -28,12 +28,12 @@ def classify_close(segments: Sequence[Segment]) -> Close:
     """The variant by the first FIN of each side (F1, F2 in capture order) and what F2 acknowledges.
 
     simultaneous: the first copy of F2 does not acknowledge F1. three-segment: F2 acknowledges F1, and no
-    earlier segment of its side did. four-segment: an earlier one did.
+    earlier segment of its side did. four-segment: an earlier one did. A reset after both FINs changes nothing.
     """
     fins = _first_fins(segments)
     reset = next((segment for segment in segments if segment.flags & RST), None)
-    if len(fins) < 2 and reset is not None:
-        return _reset(segments, fins, reset)
+    if reset is not None and (len(fins) < 2 or reset.frame < fins[1].frame):
+        return _reset(segments, [fin for fin in fins if fin.frame < reset.frame], reset)
     if not fins:
         return Close("open", None, False, ())
     first = fins[0]

@@ -53,7 +53,8 @@ def _keep(run: Run, folder: Folder, failure: StepError | None) -> None:
     run.folder = folder.publish()
     if failure is not None:
         message = f"the run failed at the step {run.failed_step!r}: {failure}"
-        raise StepError(failure.step, message, failure.next_step or f"its logs are in {run.folder}") from None
+        next_step = failure.next_step or "its logs may say why"
+        raise StepError(failure.step, message, f"{next_step}; the run's folder is {run.folder}") from None
 
 
 def _play(run: Run, backend: Backend) -> None:

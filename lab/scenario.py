@@ -8,6 +8,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -25,6 +26,7 @@ CLIENT_ADDRESS, RESOLVER_ADDRESS = IPv4Address("192.0.2.10"), IPv4Address("192.0
 CLOSES = ("client", "server", "reset")
 RCODES = ("NXDOMAIN", "SERVFAIL", "REFUSED")
 LARGEST_BODY = 100_000_000
+LONGEST_COMMAND = 10_000
 FILLER = b"The quick brown fox jumps over the lazy dog. "
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")  # RFC 1123 §2.1, and the underscore of RFC 8552
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
@@ -88,7 +90,8 @@ class Scenario:
         """The host of the first URL that the client fetches."""
         for argument in self.client.curl:
             if argument.startswith("http://"):
-                return urlsplit(argument).hostname
+                with suppress(ValueError):  # no URL: curl will say so
+                    return urlsplit(argument).hostname
         return None
 
     @property
@@ -121,7 +124,7 @@ def find_scenario(name_or_path: str) -> Path:
 def load_scenario(path: Path) -> Scenario:
     """Load and check the scenario file at `path`; `ScenarioError` says all that is wrong with a key."""
     try:
-        source = path.read_bytes().decode()
+        source = path.read_bytes().decode("utf-8-sig")
         table = tomllib.loads(source)
     except FileNotFoundError:
         raise ScenarioError(f"{path}: there is no such scenario file", "see `invoke scenarios`") from None
@@ -129,6 +132,9 @@ def load_scenario(path: Path) -> Scenario:
         raise ScenarioError(f"{path}: is not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{path}: is not TOML: {error}", "mend that line; see https://toml.io") from None
+    except (ValueError, RecursionError):
+        message = f"{path}: is not TOML that can be read: a number too long, or tables nested too deeply"
+        raise ScenarioError(message, "write it as docs/scenario-file.md has it") from None
     except OSError as error:
         raise ScenarioError(f"{path}: can't be read: {error.strerror}", "check its permissions") from None
     return _scenario(Table(path, "", table), source)
@@ -201,6 +207,8 @@ def _name(table: Table, key: str, value: Any) -> Name:
         value = [value]
     if isinstance(value, list):
         return Name(addresses=tuple(_address(table, key, entry) for entry in value))
+    if isinstance(value, dict) and not value.keys() <= {"cname", "rcode"}:
+        raise table.wrong(key, value, f'addresses, cname or rcode; a name with dots stands in quotes, "{key}.…"')
     entry = Table(table.path, table.full(key), value)
     cname = entry.take("cname", None, _hostname, "a host name")
     rcode = entry.take("rcode", None, lambda code: code if code in RCODES else None, ", ".join(RCODES))
@@ -215,7 +223,8 @@ def _address(table: Table, key: str, value: Any) -> IPv4Address | IPv6Address:
         address = ip_address(value) if isinstance(value, str) else None
     except ValueError:
         address = None
-    if address is None or address.is_loopback or address.is_multicast or address.is_unspecified:
+    odd = isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped)
+    if address is None or odd or address.is_loopback or address.is_multicast or address.is_unspecified:
         raise table.wrong(key, value, "IPv4 and IPv6 addresses of one host, as text")
     if isinstance(address, IPv4Address) and (int(address) >> 28 == 15 or int(address) >> 24 == 0):
         raise table.wrong(key, value, "an address that a host may have (not 0.0.0.0/8, not 240.0.0.0/4)")
@@ -276,7 +285,7 @@ def _headers(table: Table) -> tuple[tuple[str, str], ...]:
 
 
 def _client(table: Table) -> Client:
-    words = "curl's arguments as a list of texts, with a URL among them"
+    words = f"curl's arguments as a list of texts, {LONGEST_COMMAND} characters at most, with a URL among them"
     table.require("curl", words)
     curl: tuple[str, ...] = table.take("curl", (), _arguments, words)
     port = table.take("port", None, _integer(1, 65535), "a port, 1 to 65535")
@@ -289,7 +298,7 @@ def _arguments(value: Any) -> tuple[str, ...] | None:
     if not isinstance(value, list) or not value:
         return None
     good = all(isinstance(argument, str) and argument and "\0" not in argument for argument in value)
-    return tuple(value) if good else None
+    return tuple(value) if good and sum(map(len, value)) <= LONGEST_COMMAND else None
 
 
 def _expected(table: Table) -> Sequence | None:
@@ -297,6 +306,9 @@ def _expected(table: Table) -> Sequence | None:
     if text is None:
         return None
     try:
-        return parse_sequence(text)
+        sequence = parse_sequence(text)
     except InputError as error:
         raise ScenarioError(f"{table.path}: {table.full('sequence')}: {error}", error.next_step) from None
+    if not sequence.lines:
+        raise table.wrong("sequence", text, "one line at least; leave the key out to expect an ordinary fetch")
+    return sequence

@@ -274,6 +274,15 @@ def test_an_answer_too_long_for_a_datagram_comes_over_tcp(tmp_path: Path) -> Non
     assert report["verdict"] == "pass"
 
 
+def test_of_many_addresses_the_same_one_is_used_every_time(tmp_path: Path) -> None:
+    path = tmp_path / "many.toml"
+    addresses = ",".join(f'"198.51.100.{number}"' for number in range(1, 21))
+    path.write_text(f'[names]\nx=[{addresses}]\n[client]\ncurl=["http://x/"]')
+    words = ("lab", "--scenario", path, "--json", "--runs", tmp_path / "runs")
+    prints = {json.loads(invoke(*words).stdout)["fingerprint"]["exact"] for _ in range(5)}
+    assert len(prints) == 1
+
+
 def test_the_wire_takes_the_time_that_the_scenario_says(tmp_path: Path) -> None:
     report, _ = play(tmp_path, '[names]\na="192.0.2.9"\n[wire]\ndelay="30ms"\n[client]\ncurl=["http://a/"]')
     assert 0.060 <= report["connections"][0]["rtt_s"] < 0.120

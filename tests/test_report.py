@@ -1,25 +1,28 @@
 """The report as text and as JSON: the sample of 2016, eighty columns, explanations, hostile captures."""
 
 import json
+import random
 import re
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.capture import read_capture
+from analysis.capture import parse_capture, read_capture
+from analysis.errors import InputError
 from analysis.explain import explain
 from analysis.report import Report, make_report
+from analysis.sequence import parse_sequence
 from analysis.text import listed, printable
 from analysis.views.frames import frame_lines
 from analysis.views.json import iso_time, to_json
 from analysis.views.phases import phases
 from analysis.views.terminal import Style, columns, render
 from tests.conftest import HERE
-from tests.craft import NAME, Talk, fetch, lookup, question, report
+from tests.craft import NAME, Talk, fetch, lookup, pcap, question, report
 
 SCHEMA = json.loads((HERE / "docs" / "report.schema.json").read_text())
 SAMPLE = HERE / "samples" / "google-2016.pcap"
@@ -190,6 +193,23 @@ def test_the_schema_refuses_what_is_no_report(sample: Report) -> None:
     values["verdict"] = "perhaps"
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(values, SCHEMA)
+
+
+@given(st.randoms(use_true_random=False), st.sampled_from(["fetch", "sample"]))
+@settings(max_examples=300)
+def test_a_damaged_capture_is_read_or_refused_and_every_view_can_be_made(dice: random.Random, which: str) -> None:
+    data = bytearray(pcap(fetch()) if which == "fetch" else SAMPLE.read_bytes())
+    for _ in range(dice.randint(1, 20)):
+        data[dice.randrange(len(data))] = dice.choice([0, 0xFF, 0x80, 0xC0, dice.randrange(256)])
+    try:
+        damaged = parse_capture(bytes(data[: dice.randint(len(data) // 2, len(data))]), "damaged.pcap")
+    except InputError:
+        return
+    found = make_report(damaged)
+    text = render(found, Style(80, colour=False), with_explanations=True)
+    assert [char for char in text if not char.isprintable() and char != "\n"] == []
+    jsonschema.validate(json.loads(json.dumps(to_json(found))), SCHEMA, cls=jsonschema.Draft202012Validator)
+    assert parse_sequence(str(found.exact)) == found.exact
 
 
 def test_times_keep_their_nanoseconds() -> None:

@@ -59,6 +59,12 @@ def test_every_key_of_the_design_is_read(tmp_path: Path) -> None:
     assert scenario.expected.form == "shape"
 
 
+def test_a_byte_order_mark_and_a_url_that_is_none_are_survived(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + b'[client]\ncurl = ["http://["]\n')
+    assert load_scenario(path).host is None
+
+
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(MINIMAL)
@@ -93,6 +99,13 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "both cname and rcode": (MINIMAL + '[names]\na = { cname = "b", rcode = "REFUSED" }\n', "names.a: "),
     "an alias in a circle": (MINIMAL + '[names]\na = { cname = "b" }\nb = { cname = "a" }\n', "names.a: .*cname"),
     "an expectation that is none": (MINIMAL + '[expect]\nsequence = "client SIN"\n', "expect.sequence: line 1"),
+    "an expectation of nothing": (MINIMAL + '[expect]\nsequence = "# none"\n', "expect.sequence: '# none'"),
+    "a name with dots but no quotes": (MINIMAL + '[names]\nwww.lab = "192.0.2.1"\n', "names.www: .*won't do"),
+    "an address with a zone": (MINIMAL + '[names]\na = ["fe80::1%eth0"]\n', "names.a: 'fe80::1%eth0'"),
+    "an IPv4 address in IPv6's clothes": (MINIMAL + '[names]\na = ["::ffff:192.0.2.1"]\n', "names.a: "),
+    "a command of a million characters": (f'[client]\ncurl = ["{"x" * 1_000_000}"]\n', "client.curl: "),
+    "a number of ten thousand digits": (f"a = {'1' * 10_000}\n", "a number too long"),
+    "tables nested deeply": ("a = " + "[" * 10_000, "nested too deeply"),
     "no TOML": ("[client\n", "is not TOML: .*line 1"),
     "binary": (b"\xff\xfe\x00", "is not UTF-8"),
 }

@@ -25,6 +25,7 @@ FLAGS = (
     (0x80, "CWR"),
     (0x100, "AE"),
 )
+SHOWN_TYPES = ("A", "AAAA", "CNAME", "NS", "PTR", "SOA", "MX", "TXT")
 RCODE_WORDS = {
     "FORMERR": "Format error",
     "SERVFAIL": "Server failure",
@@ -36,10 +37,11 @@ RCODE_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class FrameLine:
-    """One frame of the story. `time_ns` counts from the capture's first frame."""
+    """One frame of the story. `time_ns` counts from the capture's first frame; `decimals` are those it has."""
 
     frame: int
     time_ns: int
+    decimals: int
     src: str
     dst: str
     protocol: str
@@ -53,7 +55,7 @@ class FrameLine:
     def head(self) -> str:
         """All columns before the last."""
         seconds, nanoseconds = divmod(self.time_ns, 1_000_000_000)
-        when = f"{seconds}.{nanoseconds:09d}"
+        when = f"{seconds}.{nanoseconds:09d}"[: self.decimals - 9 or None]
         return f"{self.frame:>5} {when:>11} {self.src:>12} → {self.dst:<12} {self.protocol} {self.length} "
 
 
@@ -64,6 +66,7 @@ def frame_lines(report: Report) -> tuple[FrameLine, ...]:
         return ()
     packets = {packet.frame: packet for packet in report.traffic.packets}
     start = report.capture.frames[0].time_ns
+    decimals = 6 if all(frame.time_ns % 1000 == 0 for frame in report.capture.frames) else 9
     infos: dict[int, tuple[str, str]] = {}
     ends = _message_ends(story.exchanges)
     parts = {frame for one in story.exchanges for frame in (*one.request_frames, *one.response_frames)}
@@ -75,12 +78,12 @@ def frame_lines(report: Report) -> tuple[FrameLine, ...]:
     for message in report.traffic.messages:
         if message.frame in in_story:
             infos.setdefault(message.frame, ("DNS", dns_info(message)))
-    return tuple(_line(packets[frame], start, *infos[frame]) for frame in story.frames if frame in infos)
+    return tuple(_line(packets[frame], start, decimals, *infos[frame]) for frame in story.frames if frame in infos)
 
 
-def _line(packet: Packet, start: int, protocol: str, info: str) -> FrameLine:
+def _line(packet: Packet, start: int, decimals: int, protocol: str, info: str) -> FrameLine:
     time_ns = max(0, packet.time_ns - start)
-    return FrameLine(packet.frame, time_ns, packet.src, packet.dst, protocol, packet.length, printable(info))
+    return FrameLine(packet.frame, time_ns, decimals, packet.src, packet.dst, protocol, packet.length, printable(info))
 
 
 def _message_ends(exchanges: tuple[Exchange, ...]) -> dict[int, tuple[str, str]]:
@@ -154,6 +157,8 @@ def dns_info(message: Message) -> str:
 
 
 def _record(record: Record) -> str:
-    """Type and the part of the data that tshark shows: of an SOA the primary server alone."""
+    """Type and what tshark shows of the data: of an SOA the primary server alone, of most types nothing."""
+    if record.type not in SHOWN_TYPES:
+        return record.type
     data = record.data.split(" ")[0] if record.type == "SOA" else record.data
     return f"{record.type} {data.removesuffix('.')}"

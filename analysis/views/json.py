@@ -16,6 +16,7 @@ from analysis.views.frames import frame_lines
 
 SCHEMA = "handshake-lab/report/1"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+END_OF_TIME = 253_402_300_799_999_999_999  # ns: the last of the year 9999
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -41,8 +42,8 @@ def to_json(report: Report) -> dict[str, Any]:
 
 
 def iso_time(time_ns: int) -> str:
-    """ISO 8601 in UTC, with nanoseconds."""
-    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
+    """ISO 8601 in UTC, with nanoseconds; a damaged time beyond the year 9999 is written as its end."""
+    seconds, nanoseconds = divmod(min(time_ns, END_OF_TIME), 1_000_000_000)
     return f"{(EPOCH + timedelta(seconds=seconds)).strftime('%Y-%m-%dT%H:%M:%S')}.{nanoseconds:09d}Z"
 
 
@@ -168,7 +169,7 @@ def _kind(connection: Connection, segment: Segment) -> str:
     """What the segment does: one word for a filter."""
     if segment.repeated:
         return "retransmission"
-    if segment.frame in connection.handshake.frames or segment.flags & SYN:
+    if segment.flags & SYN or (segment.frame,) == connection.handshake.frames[-1:]:
         return "handshake"
     if segment.frame in connection.close.frames:
         return "close"

@@ -42,8 +42,8 @@ class Answers:
         self._fill(response)
         if limit is not None and query.edns >= 0:
             limit = max(PLAIN_LIMIT, query.payload)
-        try:
-            data = response.to_wire(max_size=limit or 65_535)
+        try:  # dnspython shuffles records unless told not to, and glibc takes the first: the same every time is wanted
+            data = response.to_wire(max_size=limit or 65_535, want_shuffle=False)
         except dns.exception.TooBig:
             response.answer.clear()
             response.flags |= dns.flags.TC

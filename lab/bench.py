@@ -48,7 +48,8 @@ def machine() -> str:
     """What the figures were measured on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")
-    return f"{os.cpu_count()} × {model}, Linux {os.uname().release}, Python {platform.python_version()}"
+    kernel = os.uname().release.partition("-")[0]
+    return f"{os.cpu_count()} × {model}, Linux {kernel}, Python {platform.python_version()}"
 
 
 def bench(runs: int, repeat: int, progress: Callable[[str], None]) -> tuple[str, bool]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from lab.console import STATUS_OF_VERDICT, for_people, say
+from lab.console import STATUS_OF_VERDICT, commands, for_people, say
 
 HERE = Path(__file__).parent
 RUNS = str(HERE / "runs")
@@ -23,9 +23,9 @@ RUNS = str(HERE / "runs")
 @for_people
 def lab(_: Context, scenario="baseline", backend="", explain=False, json=False, runs=RUNS):  # type: ignore[no-untyped-def]
     """Run a scenario: three hosts, a real curl, a capture, and its report."""
-    from lab.commands import play
-
-    raise Exit(code=STATUS_OF_VERDICT[play(scenario, backend or None, Path(runs), explain=explain, as_json=json)])
+    raise Exit(
+        code=STATUS_OF_VERDICT[commands().play(scenario, backend or None, Path(runs), explain=explain, as_json=json)]
+    )
 
 
 @task(
@@ -39,36 +39,28 @@ def lab(_: Context, scenario="baseline", backend="", explain=False, json=False, 
 @for_people
 def analyze(_: Context, file, host="", explain=False, json=False):  # type: ignore[no-untyped-def]
     """Report on any capture: lookups, handshake, numbers, exchange, close."""
-    from lab.commands import analyze as analyze_file
-
-    raise Exit(code=STATUS_OF_VERDICT[analyze_file(Path(file), host or None, explain=explain, as_json=json)])
+    raise Exit(code=STATUS_OF_VERDICT[commands().analyze(Path(file), host or None, explain=explain, as_json=json)])
 
 
 @task(help={"json": "print the list as JSON"})
 @for_people
 def scenarios(_: Context, json=False):  # type: ignore[no-untyped-def]
     """List the scenario pack."""
-    from lab.commands import list_scenarios
-
-    list_scenarios(as_json=json)
+    commands().list_scenarios(as_json=json)
 
 
 @task(help={"runs": "the folder that keeps the runs"})
 @for_people
 def clean(_: Context, runs=RUNS):  # type: ignore[no-untyped-def]
     """Remove what dead runs left behind, and only that."""
-    from lab.commands import clean as remove_leftovers
-
-    remove_leftovers(Path(runs))
+    commands().clean(Path(runs))
 
 
 @task(help={"json": "print the checks as JSON", "runs": "the folder that keeps the runs"})
 @for_people
 def doctor(_: Context, json=False, runs=RUNS):  # type: ignore[no-untyped-def]
     """Try what the lab needs of this machine, and say how to mend what is missing."""
-    from lab.commands import doctor as examine
-
-    raise Exit(code=0 if examine(Path(runs), as_json=json) else 3)
+    raise Exit(code=0 if commands().doctor(Path(runs), as_json=json) else 3)
 
 
 @task(help={"runs": "warm runs to time", "repeat": "runs in a row, half of them with every core busy"})

@@ -11,13 +11,15 @@ from analysis.text import printable
 from analysis.views.json import to_json
 from analysis.views.terminal import render
 from lab.console import say, style
+from lab.interrupts import uninterrupted
 from lab.scenario import Scenario, find_scenario, load_scenario, pack
 
 
 def play(scenario: str, backend: str | None, runs: Path, *, explain: bool, as_json: bool) -> str:
     """`invoke lab`: run a scenario and print its report; the verdict."""
-    from lab.backends import choose_backend
-    from lab.run import run_scenario
+    with uninterrupted():
+        from lab.backends import choose_backend
+        from lab.run import run_scenario
 
     plan = load_scenario(find_scenario(scenario))
     chosen, why = choose_backend(backend)

@@ -2,11 +2,11 @@
 
 import functools
 import os
-import signal
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TextIO, TypeVar
 
 from invoke import Exit
@@ -14,11 +14,18 @@ from invoke import Exit
 from analysis.errors import LabError
 from analysis.text import printable
 from analysis.views.terminal import Style, terminal_width
-from lab.interrupts import ENDING
+from lab.interrupts import end_in_good_order, ignore_from_here, raise_if_interrupted, uninterrupted
 
 STATUS_OF_VERDICT = {"pass": 0, "fail": 1, "inconclusive": 3}
 INTERRUPTED = 3
 Task = TypeVar("Task", bound=Callable[..., Any])
+
+
+def commands() -> ModuleType:
+    """What the tasks do, imported when one is run: an interrupt in the middle of an import would be lost."""
+    with uninterrupted():
+        from lab import commands as module
+    return module
 
 
 def style() -> Style:
@@ -49,6 +56,7 @@ def for_people(task: Task) -> Task:
         try:
             result = task(*args, **kwargs)
             sys.stdout.flush()
+            raise_if_interrupted()
         except LabError as error:
             explain_error(error)
             raise Exit(code=error.exit_status) from None
@@ -62,6 +70,8 @@ def for_people(task: Task) -> Task:
             _drop_output()
             explain_error(LabError(f"the output can't be written: {error.strerror}", "is the disk full?"))
             raise Exit(code=3) from None
+        finally:
+            ignore_from_here()
         return result
 
     return wrapped  # type: ignore[return-value]
@@ -74,8 +84,7 @@ def _prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
-    for number in ENDING:
-        signal.signal(number, _interrupt)
+    end_in_good_order()
 
 
 def _nowhere() -> TextIO:
@@ -85,7 +94,3 @@ def _nowhere() -> TextIO:
 def _drop_output() -> None:
     """What is still buffered goes nowhere, or Python complains of it when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt

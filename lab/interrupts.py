@@ -7,6 +7,36 @@ from contextlib import contextmanager
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class _State:
+    """Python drops an exception that a signal handler raises in some of its own callbacks: so it is noted, too."""
+
+    interrupted = False
+
+
+def end_in_good_order() -> None:
+    """From now on the ending signals raise KeyboardInterrupt, once: a second one can't disturb the clearing up."""
+    for number in ENDING:
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    _State.interrupted = True
+    ignore_from_here()
+    raise KeyboardInterrupt
+
+
+def ignore_from_here() -> None:
+    """The work is done, or being cleared up: Python ends better undisturbed."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def raise_if_interrupted() -> None:
+    """Raise what Python may have dropped."""
+    if _State.interrupted:
+        raise KeyboardInterrupt
+
+
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Hold back the ending signals: what is made in the block is also assigned, what is removed is removed whole."""

@@ -13,6 +13,7 @@ from analysis.report import Report
 from lab import __version__
 from lab.backend import ClientResult, Witness
 from lab.errors import StepError
+from lab.interrupts import raise_if_interrupted
 from lab.scenario import Scenario
 
 RUN_SCHEMA = "handshake-lab/run/1"
@@ -35,6 +36,8 @@ class Run:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time a step, and give a failure its name."""
+        if name != "destroy":
+            raise_if_interrupted()
         start = time.monotonic()
         try:
             yield

@@ -57,7 +57,7 @@ class Folder:
     def publish(self) -> Path:
         """Give the folder its name: `runs/<time>-<scenario>-<random>`."""
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        target = self._runs / f"{stamp}-{self._name[:40]}-{secrets.token_hex(2)}"
+        target = self._runs / f"{stamp}-{self._name}-{secrets.token_hex(2)}"
         try:
             self.path.rename(target)
         except OSError as error:
@@ -82,7 +82,13 @@ class Folder:
 def remove_dead(runs: Path) -> list[Path]:
     """Remove the partial folders in `runs` whose makers are dead; those that were removed."""
     removed: list[Path] = []
-    for path in sorted(runs.glob(f"{PARTIAL}*")):
+    try:
+        left = sorted(path for path in runs.iterdir() if path.name.startswith(PARTIAL))
+    except FileNotFoundError:
+        return removed
+    except OSError as error:
+        raise unwritable(runs, error) from None
+    for path in left:
         try:
             lock = _locked(path)
         except OSError:

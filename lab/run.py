@@ -88,6 +88,8 @@ def _doubt(run: Run, client: ClientResult, *, settled: bool) -> None:
         run.doubts.append(
             f"curl was still busy after {run.scenario.client.deadline_s:g} s (client.deadline) and was stopped"
         )
+    elif client.exit_status < 0:
+        run.doubts.append(f"curl was ended by signal {-client.exit_status}")
     elif not settled:
         run.doubts.append("a connection was still open, or the wire busy, long after curl had ended")
 

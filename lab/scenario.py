@@ -27,6 +27,8 @@ CLOSES = ("client", "server", "reset")
 RCODES = ("NXDOMAIN", "SERVFAIL", "REFUSED")
 LARGEST_BODY = 100_000_000
 LONGEST_COMMAND = 10_000
+LONGEST_NAME = 40
+LONGEST_CHAIN = 16
 FILLER = b"The quick brown fox jumps over the lazy dog. "
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")  # RFC 1123 §2.1, and the underscore of RFC 8552
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
@@ -123,6 +125,8 @@ def find_scenario(name_or_path: str) -> Path:
 
 def load_scenario(path: Path) -> Scenario:
     """Load and check the scenario file at `path`; `ScenarioError` says all that is wrong with a key."""
+    if path.exists() and not path.is_file():
+        raise ScenarioError(f"{path}: is no regular file", "name a .toml file")
     try:
         source = path.read_bytes().decode("utf-8-sig")
         table = tomllib.loads(source)
@@ -154,7 +158,8 @@ def _scenario(table: Table, source: str) -> Scenario:
     expect.finish()
     table.finish()
     path = table.path
-    return Scenario(path.stem, str(path), source, title, look_for, names, server, client, delay_s, expected)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)[:LONGEST_NAME]
+    return Scenario(name, str(path), source, title, look_for, names, server, client, delay_s, expected)
 
 
 def _line(value: Any) -> str | None:
@@ -241,6 +246,8 @@ def _refuse_alias_loop(table: Table, names: Mapping[str, Name], start: str) -> N
             raise table.wrong(start, {"cname": names[start].cname}, "aliases that lead somewhere; these go in a circle")
         seen.add(name)
         name = names[name].cname
+    if len(seen) > LONGEST_CHAIN:
+        raise table.wrong(start, {"cname": names[start].cname}, f"a chain of at most {LONGEST_CHAIN} names")
 
 
 def _server(table: Table) -> Server:
@@ -285,7 +292,7 @@ def _headers(table: Table) -> tuple[tuple[str, str], ...]:
 
 
 def _client(table: Table) -> Client:
-    words = f"curl's arguments as a list of texts, {LONGEST_COMMAND} characters at most, with a URL among them"
+    words = f"curl's arguments as a list of texts, {LONGEST_COMMAND} characters at most"
     table.require("curl", words)
     curl: tuple[str, ...] = table.take("curl", (), _arguments, words)
     port = table.take("port", None, _integer(1, 65535), "a port, 1 to 65535")

@@ -2,16 +2,19 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 from lab import __version__
 from lab.backend import ClientResult, Witness
 from lab.errors import BackendError
+from lab.netns.client import command
 from lab.netns.isolation import require_linux
 from lab.scenario import Scenario
 
 OURS = f"handshake-lab {__version__}"
+VERSION_S = 5.0
 STEP_S = 20.0  # how long a step may take that has no deadline of its own
 
 
@@ -31,13 +34,19 @@ def find_curl() -> str:
     curl = shutil.which("curl")
     if curl is None:
         raise BackendError("there is no curl on this machine's PATH", "install it: sudo apt-get install curl")
-    return os.path.realpath(curl)
+    return str(Path(curl).absolute())  # not its target: a program may go by the name it was called
 
 
 def _ask_version(curl: str) -> subprocess.Popen[bytes]:
     """Start `curl --version`, which runs beside the lab while that is made."""
     try:
-        return subprocess.Popen([curl, "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(
+            [curl, "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
     except OSError as error:
         raise BackendError(f"{curl} can't be run: {error.strerror}", "install curl again, or mend your PATH") from None
 
@@ -50,6 +59,8 @@ class NetnsLab:
         from lab.netns.supervisor import Supervisor
 
         self._version = _ask_version(curl)
+        self._captured = False
+        self._command = tuple(command(curl, scenario.client))
         self._deadline_s = scenario.client.deadline_s
         self._supervisor = Supervisor(lambda: Machine(scenario, folder, curl).handle, folder / "lab.log")
 
@@ -64,7 +75,7 @@ class NetnsLab:
     def run_client(self) -> ClientResult:
         """Run curl."""
         answer = self._supervisor.ask("run_client", self._deadline_s + STEP_S)
-        return ClientResult(tuple(answer["command"]), answer["exit_status"])
+        return ClientResult(self._command, answer["exit_status"])
 
     def settle(self) -> bool:
         """Wait for the closes."""
@@ -73,6 +84,7 @@ class NetnsLab:
     def stop_capture(self) -> Witness:
         """Finish the capture."""
         facts = self._supervisor.ask("stop_capture", STEP_S)
+        self._captured = True
         facts["versions"] = {"curl": self._curl_version(), "resolver": OURS, "server": OURS, "sidecar": OURS}
         self._supervisor.kill()  # the kernel tears down while the caller analyses
         lost = {role: count for role, count in facts["dropped_for_want_of_queue"].items() if count}
@@ -81,12 +93,22 @@ class NetnsLab:
 
     def _curl_version(self) -> str:
         """The first line that `curl --version` prints; it ran beside the lab."""
-        output, _ = self._version.communicate(timeout=STEP_S)
+        try:
+            output, _ = self._version.communicate(timeout=VERSION_S)
+        except subprocess.TimeoutExpired:
+            return "unknown: `curl --version` gave no answer"
         return output.decode("ascii", "replace").partition("\n")[0]
 
     def destroy(self) -> None:
-        """End every process of the lab; the kernel frees their devices a moment later, without anyone's help."""
+        """End every process of the lab.
+
+        After a run that went well the kernel frees their devices a moment later; else nothing more may be written to
+        the run's folder, so the last process is awaited.
+        """
         self._supervisor.kill()
-        self._supervisor.reap()
-        self._version.kill()
-        self._version.communicate()
+        self._supervisor.reap(with_init=not self._captured)
+        if self._version.poll() is None:
+            os.killpg(self._version.pid, signal.SIGKILL)
+            self._version.wait()
+        if self._version.stdout:
+            self._version.stdout.close()

@@ -1,6 +1,8 @@
 """The client: the machine's own curl, in a private /etc where only the lab's resolver is known."""
 
+import errno
 import os
+import socket
 from pathlib import Path
 
 from lab.netns import kernel
@@ -17,7 +19,7 @@ OF_THE_MACHINE = (
     "pki",
     "ca-certificates",
 )
-NSCD_SOCKETS = ("/run/nscd", "/var/run/nscd")
+NSCD_FOLDERS = ("/run/nscd", "/var/run/nscd")
 FILES = {
     "resolv.conf": f"nameserver {RESOLVER_ADDRESS}\n",
     "hosts": "127.0.0.1 localhost\n",
@@ -39,16 +41,18 @@ def _write_etc(folder: Path) -> None:
     (folder / "nscd").mkdir()
 
 
-def enter_etc(folder: Path) -> None:
-    """In a mount namespace of its own, make an /etc at `folder` and put it over the machine's.
+def isolate(etc: Path, files: Path) -> None:
+    """In mount and host-name namespaces of its own: a private /etc at `etc`, and nothing to write but `files`.
 
-    It is in memory, so nothing of it stays when the process ends. An empty folder covers nscd's socket.
+    The /etc is in memory, so nothing of it stays when the process ends; an empty folder covers nscd's socket. Without a
+    dot in the host name the C library searches no domain of the machine's (resolv.conf(5), `search`).
     """
-    kernel.unshare(kernel.CLONE_NEWNS)
-    kernel.mount("tmpfs", str(folder), "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV)
-    _write_etc(folder)
+    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS)
+    socket.sethostname("client")
+    kernel.mount("tmpfs", str(etc), "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV)
+    _write_etc(etc)
     for name in OF_THE_MACHINE:
-        source, target = Path("/etc", name), folder / name
+        source, target = Path("/etc", name), etc / name
         if not source.exists():
             continue
         if source.is_dir():
@@ -56,6 +60,18 @@ def enter_etc(folder: Path) -> None:
         else:
             target.touch()
         kernel.mount(str(source), str(target), "", kernel.MS_BIND | kernel.MS_REC)
-    kernel.mount(str(folder), "/etc", "", kernel.MS_BIND | kernel.MS_REC)
-    for socket in {Path(path).resolve() for path in NSCD_SOCKETS if Path(path).is_dir()}:
-        kernel.mount("/etc/nscd", str(socket), "", kernel.MS_BIND)
+    kernel.mount(str(etc), "/etc", "", kernel.MS_BIND | kernel.MS_REC)
+    for folder in {Path(path).resolve() for path in NSCD_FOLDERS if Path(path).is_dir()}:
+        kernel.mount("/etc/nscd", str(folder), "", kernel.MS_BIND)
+    _forbid_writing_but(files)
+    os.chdir(files)
+
+
+def _forbid_writing_but(files: Path) -> None:
+    kernel.mount(str(files), str(files), "", kernel.MS_BIND)
+    try:
+        kernel.set_read_only("/", read_only=True, recursive=True)
+        kernel.set_read_only(str(files), read_only=False, recursive=False)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:  # before Linux 5.12 curl writes what its arguments say
+            raise

@@ -6,14 +6,20 @@ linux/mount.h, linux/prctl.h), the same on every architecture.
 
 import ctypes
 import os
+import struct
 
 CLONE_NEWNS = 0x0002_0000
+CLONE_NEWUTS = 0x0400_0000
 CLONE_NEWUSER = 0x1000_0000
 CLONE_NEWPID = 0x2000_0000
 CLONE_NEWNET = 0x4000_0000
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x4_0000
+
+AT_FDCWD, AT_RECURSIVE = -100, 0x8000
+MOUNT_ATTR_RDONLY = 1
+SYS_MOUNT_SETATTR = 442  # one number on every architecture (alpha aside)
 
 PR_SET_PDEATHSIG, PR_SET_TIMERSLACK = 1, 29
 
@@ -28,7 +34,13 @@ def _check(result: int, what: str) -> None:
 
 def unshare(flags: int) -> None:
     """Move this process into new namespaces, (the unshare system call)."""
-    names = {CLONE_NEWNS: "mount", CLONE_NEWUSER: "user", CLONE_NEWPID: "pid", CLONE_NEWNET: "network"}
+    names = {
+        CLONE_NEWNS: "mount",
+        CLONE_NEWUTS: "host name",
+        CLONE_NEWUSER: "user",
+        CLONE_NEWPID: "pid",
+        CLONE_NEWNET: "network",
+    }
     what = ", ".join(name for flag, name in names.items() if flags & flag)
     _check(_libc.unshare(flags), f"new {what} namespace")
 
@@ -42,6 +54,15 @@ def mount(source: str, target: str, kind: str, flags: int) -> None:
     """The mount system call, without data."""
     result = _libc.mount(os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), None)
     _check(result, f"mount {target}")
+
+
+def set_read_only(target: str, *, read_only: bool, recursive: bool) -> None:
+    """Make the mount at `target` read-only or writable (mount_setattr, Linux 5.12)."""
+    flag = MOUNT_ATTR_RDONLY
+    attributes = struct.pack("QQQQ", flag if read_only else 0, 0 if read_only else flag, 0, 0)
+    how = AT_RECURSIVE if recursive else 0
+    number, size = ctypes.c_long(SYS_MOUNT_SETATTR), ctypes.c_size_t(len(attributes))
+    _check(_libc.syscall(number, AT_FDCWD, os.fsencode(target), how, attributes, size), f"mount {target}")
 
 
 def prctl(option: int, value: int) -> None:

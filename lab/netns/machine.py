@@ -5,6 +5,7 @@ import select
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -102,9 +103,13 @@ class Machine:
         command = client.command(self._curl, self._scenario.client)
         etc = self._folder / "client-etc"
         etc.mkdir()
+        files = self._folder / "client-files"
+        files.mkdir()
+        complaint, complaint_writer = os.pipe()
         pid = os.fork()
         if pid == 0:
-            run_forked(lambda: self._be_client(command, etc))
+            run_forked(lambda: self._be_client(command, etc, files, complaint_writer))
+        os.close(complaint_writer)
         curl = os.pidfd_open(pid)
         deadline = time.monotonic() + self._scenario.client.deadline_s
         ended = self._carry(lambda _: _is_readable(curl), deadline, [curl])
@@ -113,16 +118,25 @@ class Machine:
         _, status = os.waitpid(pid, 0)
         os.close(curl)
         etc.rmdir()
-        return {"command": command, "exit_status": os.waitstatus_to_exitcode(status) if ended else None}
+        with suppress(OSError):
+            files.rmdir()  # unless curl has left something there
+        with os.fdopen(complaint) as reader:
+            why = reader.read()
+        if why:
+            raise StepError("client", f"curl could not be started: {why}", "see what is missing: invoke doctor")
+        return {"exit_status": os.waitstatus_to_exitcode(status) if ended else None}
 
-    def _be_client(self, command: list[str], etc: Path) -> None:
+    def _be_client(self, command: list[str], etc: Path, files: Path, complaint: int) -> None:
+        """Become curl; what keeps it from that goes to the pipe `complaint`, which exec closes."""
         redirect_output(self._folder / "client.log")
         self._enter("client")
         body = os.open(self._folder / "client.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(body, 1)
-        client.enter_etc(etc)
-        os.chdir("/")
-        os.execve(command[0], command, client.ENVIRONMENT)  # noqa: S606 - a list, and no shell wanted
+        try:
+            client.isolate(etc, files)
+            os.execve(command[0], command, client.ENVIRONMENT)  # noqa: S606 - a list, and no shell wanted
+        except OSError as error:
+            os.write(complaint, f"{error.filename or command[0]}: {error.strerror}".encode())
 
     def settle(self) -> bool:
         """Carry frames until every connection has closed and nothing moved for `QUIET_S`."""

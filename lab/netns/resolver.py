@@ -16,12 +16,11 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
-from lab.scenario import Name
+from lab.scenario import LONGEST_CHAIN, Name
 
 PORT = 53
 TTL = 60
 PLAIN_LIMIT = 512  # bytes a UDP message may have without EDNS (RFC 1035 §4.2.1)
-LONGEST_CHAIN = 16
 
 
 class Answers:
@@ -64,7 +63,7 @@ class Answers:
     def _fill(self, response: dns.message.Message) -> None:
         question = response.question[0]
         owner = question.name.to_text().lower().removesuffix(".")
-        for _ in range(LONGEST_CHAIN):
+        for _ in range(LONGEST_CHAIN + 1):
             name = self.names.get(owner)
             if name is None:
                 response.set_rcode(dns.rcode.NXDOMAIN)

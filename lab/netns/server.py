@@ -15,7 +15,6 @@ from lab.scenario import Server
 
 SEND_BUFFER = 4_000_000
 ACKED_POLL_S = 0.005  # before a close of its own the server waits until its response is acknowledged
-POLITE_S = 0.2  # a client that asked for `Connection: close` has this long to close first
 BODYLESS = (204, 304)
 
 
@@ -56,10 +55,6 @@ def serve(behaviour: Server, ready: Callable[[], None]) -> None:
             connection.socket.close()
 
     def close_first(connection: _Connection) -> None:
-        if behaviour.close == "client":  # it is for the client to close, so only a late one is cut off
-            connection.socket.settimeout(POLITE_S)
-            _read_to_end(connection.socket)
-            return
         _wait_until_acknowledged(connection.socket)
         if behaviour.close == "reset":
             linger = struct.pack("ii", 1, 0)  # close sends RST (RFC 9293 §3.9.1.5, ABORT)
@@ -74,14 +69,6 @@ def serve(behaviour: Server, ready: Callable[[], None]) -> None:
     while True:
         for key, _ in selector.select():
             key.data()
-
-
-def _read_to_end(connection: socket.socket) -> None:
-    try:
-        while connection.recv(65_536):
-            pass
-    except OSError:
-        return
 
 
 def _wait_until_acknowledged(connection: socket.socket) -> None:
@@ -112,7 +99,7 @@ def _answer(connection: _Connection, behaviour: Server) -> None:
             return
         connection.received[:] = reader.trailing_data[0]
         wants_close = any(name == b"connection" and b"close" in value.lower() for name, value in request.headers)
-        connection.closing = wants_close or behaviour.close != "client"
+        connection.closing = behaviour.close != "client"
         response = render_response(behaviour, is_head=request.method == b"HEAD", wants_close=wants_close)
         connection.socket.sendall(response)
         line = f"{request.method.decode()} {request.target.decode('latin-1')}"

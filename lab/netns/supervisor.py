@@ -67,12 +67,20 @@ class Supervisor:
         if self._pid:
             os.kill(self._pid, signal.SIGKILL)
 
-    def reap(self) -> None:
-        """Wait for the killed supervisor, not for the kernel, which frees a namespace's devices at leisure (80 ms)."""
-        if self._pid:
-            os.waitpid(self._pid, 0)
-            self._pid = 0
-            self._socket.close()
+    def reap(self, *, with_init: bool = True) -> None:
+        """Wait for the killed supervisor, and `with_init` until no process of the lab is left.
+
+        Without it the kernel frees the hosts' devices at leisure (80 ms), which nobody need wait for.
+        """
+        if not self._pid:
+            return
+        os.waitpid(self._pid, 0)
+        self._pid = 0
+        self._socket.settimeout(10.0)
+        with suppress(OSError):
+            while with_init and self._socket.recv(LARGEST_MESSAGE):
+                pass  # init has the other end: its end of file comes when init and all its children are gone
+        self._socket.close()
 
 
 def run_forked(body: Callable[[], None]) -> NoReturn:

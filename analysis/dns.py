@@ -76,13 +76,20 @@ class Lookup:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The addresses that the name resolved to."""
-        return tuple(record.data for record in self.answers if record.type in ("A", "AAAA"))
+        """The addresses that the name resolved to, by way of its aliases; records of other names don't count."""
+        owner = (self.name, *self.cnames)[-1]
+        return tuple(record.data for record in self.answers if record.name == owner and record.type in ("A", "AAAA"))
 
     @property
     def cnames(self) -> tuple[str, ...]:
-        """The aliases on the way (RFC 1034 §3.6.2), in order."""
-        return tuple(record.data for record in self.answers if record.type == "CNAME")
+        """The aliases on the way (RFC 1034 §3.6.2), in the order in which one leads to the next."""
+        targets = {record.name: record.data for record in self.answers if record.type == "CNAME"}
+        chain: list[str] = []
+        owner = self.name
+        while owner in targets and targets[owner] not in chain:
+            owner = targets[owner]
+            chain.append(owner)
+        return tuple(chain)
 
     @property
     def frames(self) -> tuple[int, ...]:

@@ -108,12 +108,16 @@ def _seq_part(segment: Segment, me: _Side, earlier: int | None) -> str:
         )
     if me.last is None:
         return f"Seq {seq}: the first segment of the {segment.sender} in this capture counts as {seq}."
+    if seq == me.newest - 1 and segment.length <= 1 and not segment.flags & (SYN | FIN):
+        return f"Seq {seq}: one number back, to make the other side answer: a keep-alive."
+    if seq > me.newest:
+        return f"Seq {seq}: numbers {me.newest} to {seq - 1} of the {segment.sender} are not in this capture so far."
     if seq != me.last.next:
-        return f"Seq {seq}: out of line, the {segment.sender} had come to {me.last.next}."
+        return f"Seq {seq}: the {segment.sender} had come to {me.newest}, so this comes late, or once more."
     if me.previous is not None and me.previous.is_pure_ack and me.previous.seq == seq:
         return f"Seq {seq} as in frame {me.previous.frame}: an ACK alone consumes no number."
     if me.last.flags & SYN and not me.last.length:
-        return f"Seq {seq} = 0 + 1: the {segment.sender}'s SYN consumed one number."
+        return f"Seq {seq} = {me.last.seq} + 1: the {segment.sender}'s SYN consumed one number."
     if me.last.flags & FIN:
         return f"Seq {seq} = {me.last.end} + 1: the {segment.sender}'s FIN consumed one number."
     start, count = me.last.seq + bool(me.last.flags & SYN), me.last.length
@@ -142,6 +146,8 @@ def _ack_part(segment: Segment, me: _Side, peer: _Side) -> str:
     if ack > max(peer.newest, 1):
         return f"Ack {ack}: more than this capture shows of the {who}."
     before = me.ack if me.ack is not None else 0
+    if me.ack is not None and ack == me.ack and peer.newest > ack and segment.is_pure_ack:
+        return f"Ack {ack} as before: {ack} is still the next expected of the {who}."
     if me.ack is not None and ack == me.ack:
         return f"Ack {ack} as before: nothing new has come from the {who}."
     if ack < before:
@@ -149,7 +155,7 @@ def _ack_part(segment: Segment, me: _Side, peer: _Side) -> str:
     fin = 1 if peer.fin_next is not None and ack == peer.fin_next else 0
     syn = 1 if before == 0 and peer.isn is not None else 0
     count = ack - before - fin - syn
-    if me.ack is None and not syn:
+    if count < 0 or before < 0 or (me.ack is None and not syn):
         return f"Ack {ack}: number {ack} is the next expected of the {who}."
     if count == 0:
         name = "SYN" if syn else "FIN"

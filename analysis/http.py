@@ -7,6 +7,7 @@ import h11
 
 from analysis.tcp import Connection, Stream, reassemble
 
+SWITCHING = 101
 METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"TRACE ", b"CONNECT ")
 
 
@@ -102,8 +103,8 @@ def _read_body(reader: h11.Connection) -> tuple[int, str]:
             return length, str(error)
         if isinstance(event, h11.Data):
             length += len(event.data)
-        elif isinstance(event, h11.EndOfMessage):
-            return length, ""
+        elif isinstance(event, h11.EndOfMessage) or event is h11.PAUSED:
+            return length, ""  # paused: the connection goes on as another protocol's
         else:
             return length, "the message is cut off"
 
@@ -121,22 +122,30 @@ class _Responses:
         if not data:
             return None, (), "no response was seen"
         reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
-        reader.send(h11.Request(method=request.method, target=b"/", headers=[(b"host", b"")]))  # the method decides
+        reader.send(_stand_in(request))
         reader.receive_data(data)
         if not self.stream.has_gap:
             reader.receive_data(b"")  # the stream ends here: completes a body that the close delimits
+        start = self.position
         try:
             head = reader.next_event()
-            while isinstance(head, h11.InformationalResponse):
+            while isinstance(head, h11.InformationalResponse) and head.status_code != SWITCHING:
+                start = len(self.stream.data) - len(reader.trailing_data[0])
                 head = reader.next_event()
         except h11.ProtocolError as error:
             return None, self.stream.frames(self.position, len(self.stream.data)), str(error)
-        if not isinstance(head, h11.Response):
+        if not isinstance(head, h11.Response | h11.InformationalResponse):
             return None, self.stream.frames(self.position, len(self.stream.data)), "its head is cut off"
-        body_length, problem = _read_body(reader)
-        start, self.position = self.position, len(self.stream.data) - len(reader.trailing_data[0])
+        body_length, problem = (0, "") if head.status_code == SWITCHING else _read_body(reader)
+        self.position = len(self.stream.data) - len(reader.trailing_data[0])
         response = Response(_text(head.http_version), head.status_code, _text(head.reason), _headers(head), body_length)
         return response, self.stream.frames(start, self.position), problem
+
+
+def _stand_in(request: h11.Request) -> h11.Request:
+    """What h11 must know of a request to read its response; it won't send HTTP/1.0 itself."""
+    upgrade = [(name, value) for name, value in request.headers if name in (b"upgrade", b"connection")]
+    return h11.Request(method=request.method, target=b"/", headers=[(b"host", b""), *upgrade])
 
 
 def _exchange(request: _Request, responses: _Responses) -> Exchange:
@@ -154,7 +163,7 @@ def _exchange(request: _Request, responses: _Responses) -> Exchange:
     )
 
 
-def _headers(head: h11.Request | h11.Response) -> tuple[tuple[str, str], ...]:
+def _headers(head: h11.Request | h11.Response | h11.InformationalResponse) -> tuple[tuple[str, str], ...]:
     return tuple((_text(bytes(name)), _text(bytes(value))) for name, value in head.headers)
 
 

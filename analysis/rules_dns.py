@@ -26,7 +26,7 @@ def answered(case: Case) -> Outcome:
         found = "; ".join(f"{lookup.type} {', '.join(lookup.addresses)}" for lookup in good)
         return Outcome("pass", expected, found, _frames(*good))
     outcomes = "; ".join(f"{lookup.type}: {lookup.status}" for lookup in story.lookups)
-    if all(lookup.status in ("unanswered", "truncated") for lookup in story.lookups):
+    if any(lookup.status in ("unanswered", "truncated") for lookup in story.lookups):
         return case.absent(expected, outcomes, _frames(*story.lookups))
     return Outcome("fail", expected, outcomes, _frames(*story.lookups), "is the name spelt right?")
 
@@ -98,7 +98,7 @@ def before_syn(case: Case) -> Outcome:
         if min(answers) > connection.frames[0]:
             hint = "the client knew the address already: from a cache, or from an earlier run"
             actual = f"connection opened in frame {connection.frames[0]}, answer in frame {min(answers)}"
-            return Outcome("fail", expected, actual, (connection.frames[0], min(answers)), hint)
+            return case.absent(expected, actual, (connection.frames[0], min(answers)), hint)
     first = story.connections[0].frames[0]
     return Outcome(
         "pass",

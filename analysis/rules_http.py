@@ -51,7 +51,7 @@ def complete(case: Case) -> Outcome:
     answered = [one for one in _exchanges(case) if one.response is not None]
     if not answered:
         return Outcome("skip", expected, "there is no response")
-    for one in answered:
+    for one in _exchanges(case):
         if one.problem:
             return case.absent(expected, f"{one.method} {one.target}: {one.problem}", one.response_frames)
     lengths = ", ".join(str(one.response.body_length) for one in answered if one.response)

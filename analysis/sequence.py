@@ -209,10 +209,11 @@ def _segment_shapes(lines: Iterable[SegmentLine]) -> Iterator[SegmentLine]:
         pays = me.owed is not None and line.ack is not None and line.ack >= me.owed
         if line.flags == "ACK" and pays:
             yield SegmentLine(line.sender, "ACK", again=me.paid == me.owed)
-        if line.numbers.length or line.flags == "DATA":
-            yield SegmentLine(line.sender, "DATA", text=_text_shape(line.text), again=again)
-        if control or "RST" in words:
-            yield SegmentLine(line.sender, line.flags, again=again)
+        data = (
+            [SegmentLine(line.sender, "DATA", text=_text_shape(line.text), again=again)] if line.numbers.length else []
+        )
+        flags = [SegmentLine(line.sender, line.flags, again=again)] if control or "RST" in words else []
+        yield from (*flags, *data) if "SYN" in words else (*data, *flags)
         if pays and me.owed is not None:
             me.paid, me.owed = me.owed, None
         if control:

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis.capture import Capture
-from analysis.dns import Lookup, Message, canonical, find_lookups, find_messages
+from analysis.dns import DNS_PORT, Lookup, Message, canonical, find_lookups, find_messages
 from analysis.http import Exchange, find_exchanges
 from analysis.packet import Decoded, Packet, decode
 from analysis.tcp import Connection, find_connections
@@ -79,14 +79,19 @@ def find_stories(traffic: Traffic) -> tuple[Story, ...]:
     used: dict[str, list[int]] = {name: [] for name in lookups_of}
     told: set[int] = set()
     for index, connection in enumerate(traffic.connections):
+        if connection.server.port == DNS_PORT:
+            continue  # it carried lookups
         at_address = names_at.get(connection.server.address, [])
         for name in _names_meant(traffic.exchanges[index], at_address, lookups_of):
             used[name].append(index)
             told.add(index)
     stories = [_story(name, tuple(lookups), traffic, used[name]) for name, lookups in lookups_of.items()]
-    resolvers = {lookup.resolver for lookup in traffic.lookups if lookup.transport == "tcp"}
+    carried = {(lookup.client, lookup.resolver) for lookup in traffic.lookups if lookup.transport == "tcp"}
     for index, connection in enumerate(traffic.connections):
-        if index not in told and connection.server.address not in resolvers:
+        of_lookup = (
+            connection.server.port == DNS_PORT and (connection.client.address, connection.server.address) in carried
+        )
+        if index not in told and not of_lookup:
             stories.append(_story(_name_of(traffic, index), (), traffic, [index]))
     return tuple(stories)
 
@@ -139,7 +144,8 @@ def _names_meant(exchanges: tuple[Exchange, ...], at_address: Iterable[str], kno
     Names can share an address, so an address alone doesn't tell.
     """
     hosts = dict.fromkeys(host_of(host) for exchange in exchanges if (host := exchange.header("host")))
-    return [host for host in hosts if host in known] or dict.fromkeys(at_address)
+    meant = [host for host in hosts if host in known]
+    return meant or list(dict.fromkeys(at_address))
 
 
 def _name_of(traffic: Traffic, index: int) -> str:

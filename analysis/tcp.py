@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from analysis.packet import ACK, FIN, RST, SYN, Packet, TcpHeader
 from analysis.segment import PEER, Endpoint, Role, Segment
-from analysis.serial import unwrap
+from analysis.serial import CIRCLE, unwrap
 from analysis.tcp_close import Close, classify_close
 from analysis.tcp_states import States, walk_states
 
@@ -151,13 +151,13 @@ class _Flow:
         sender = self._sender(packet)
         peer = PEER[sender]
         if self.base[sender] is None:
-            self.base[sender] = tcp.seq if tcp.flags & SYN else tcp.seq - 1
+            self.base[sender] = tcp.seq if tcp.flags & SYN else (tcp.seq - 1) % CIRCLE
             self.newest[sender] = 0 if tcp.flags & SYN else 1
         seq = self._relative(sender, tcp.seq)
         ack: int | None = None
         if tcp.flags & ACK:
             if self.base[peer] is None:
-                self.base[peer] = tcp.ack - 1
+                self.base[peer] = (tcp.ack - 1) % CIRCLE
                 self.newest[peer] = 1
             ack = self._relative(peer, tcp.ack)
         occupied = packet.payload_length + bool(tcp.flags & SYN) + bool(tcp.flags & FIN)
@@ -202,7 +202,8 @@ def _handshake(segments: tuple[Segment, ...], close: Close) -> Handshake:
     if close.variant == "refused":
         return Handshake("refused", tuple(sorted({*opening, *close.frames})))
     if not answers:
-        return Handshake("unanswered", opening)
+        silent = all(segment.sender == syns[0].sender for segment in segments)
+        return Handshake("unanswered" if silent else "incomplete", opening)
     client = syns[0].sender
     good = [one for one in answers if one.sender != client and one.ack is not None and one.ack >= syns[0].next]
     if good:

@@ -81,7 +81,8 @@ def _reset(segments: Sequence[Segment], fins: list[Segment], reset: Segment) -> 
     for syn in before:
         if syn.flags & (SYN | ACK) != SYN or syn.sender == reset.sender:
             continue
-        if not answered and (reset.ack is None or reset.ack == syn.seq + 1 + syn.length):
+        acks_syn = reset.ack == syn.seq + 1 + syn.length and reset.tcp.seq == 0  # RFC 9293 §3.5.2, case 1
+        if not answered and (reset.ack is None or acks_syn):
             return Close("refused", None, None, (reset.frame,))
     closer = fins[0].sender if fins else reset.sender
     return Close("reset", closer, None, tuple(sorted({*(fin.frame for fin in fins), reset.frame})))

@@ -43,6 +43,30 @@ def test_the_body_ends_where_its_framing_says(method: str, response: bytes, leng
     assert found.response.body_length == length
 
 
+@pytest.mark.parametrize(
+    ("head", "response"),
+    [
+        (b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n\x16\x03\x01"),
+        (
+            request(extra="Upgrade: websocket\r\nConnection: Upgrade\r\n"),
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x00",
+        ),
+        (b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\nto the end"),
+    ],
+    ids=["CONNECT", "101", "HTTP/1.0"],
+)
+def test_other_protocols_and_versions_are_no_problem(head: bytes, response: bytes) -> None:
+    (found,) = exchanges((head, response))
+    assert (found.status in (101, 200), found.problem) == (True, "")
+
+
+def test_an_interim_response_is_not_the_response() -> None:
+    talk = Talk().open().send("client", "PA", request()).send("server", "PA", b"HTTP/1.1 100 Continue\r\n\r\n")
+    talk.send("server", "PA", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    (found,) = find_exchanges(connection(talk))
+    assert (found.status, found.response_frames) == (200, (6,))
+
+
 def test_two_requests_on_one_connection_are_two_exchanges() -> None:
     ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
     found = exchanges((request(target="/1"), ok), (request(target="/2"), ok))

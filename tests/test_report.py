@@ -129,6 +129,15 @@ def test_a_retransmission_is_explained_as_one() -> None:
     assert "Seq 0 again: frame 1 is sent once more." in sentences[2]
 
 
+def test_a_duplicate_ack_is_said_to_wait_for_the_same_byte() -> None:
+    talk = Talk().open().send("client", "PA", b"one")
+    talk.send("client", "PA", b"three", seq=talk.next["client"] + 3)
+    talk.send("server", "A", ack=1004).send("server", "A", ack=1004)
+    sentences = explain(report(talk.frames))
+    assert "Seq 7: numbers 4 to 6 of the client are not in this capture so far." in sentences[5]
+    assert "Ack 4 as before: 4 is still the next expected of the client." in sentences[7]
+
+
 HOSTILE = ["\x1b[2J", "\x9b31m", "\u202e", "\u2066", "\r\n", "\x07", "\x00", "\x7f", "|", "<b>", "::error::"]
 
 

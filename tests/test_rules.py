@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from scapy.layers.dns import DNS
 from scapy.layers.inet import IP, TCP
 from scapy.packet import Packet as Scapy
 
@@ -138,6 +139,7 @@ MUTANTS: dict[str, tuple[set[str], list[Scapy]]] = {
         {"http.complete"},
         _talk(Talk().open().exchange(response=b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi").close()),
     ),
+    "a SYN in the middle": ({"tcp.numbers"}, _talk(Talk().open().exchange().send("server", "SA").close())),
     "only one side closes": ({"tcp.close"}, _talk(Talk().open().exchange().send("client", "FA").send("server", "A"))),
     "reset": ({"tcp.close"}, _talk(Talk().open().exchange().send("server", "RA"))),
     "the last ACK is missing": ({"tcp.close"}, _without(11)),
@@ -180,13 +182,44 @@ def test_what_frames_contradict_fails_in_any_capture() -> None:
 
 def test_unfinished_checksums_of_one_host_are_offload_not_damage() -> None:
     frames = fetch()
-    for frame in frames[2:]:
+    for frame in frames:
         if frame[IP].src == "10.0.0.1":
-            frame[TCP].chksum = 0xBEEF
+            frame[IP].payload.chksum = 0xBEEF
     found = report(frames)
     (finding,) = [finding for finding in found.findings if finding.rule == "tcp.checksums"]
     assert finding.status == "pass"
     assert "offload" in finding.actual
+
+
+def test_one_wrong_checksum_among_right_ones_is_damage_in_any_capture() -> None:
+    assert report(MUTANTS["a checksum is wrong"][1]).verdict == "fail"
+
+
+INCONCLUSIVE = {
+    "an answer missing beside a NODATA": [
+        question(),
+        question(kind="AAAA", number=8),
+        answer(kind="AAAA", number=8),
+        *Talk().open().exchange().close().frames,
+    ],
+    "an answer after the connection": MUTANTS["the SYN comes before the answer"][1],
+    "a second request without response": _talk(
+        Talk().open().exchange().send("client", "PA", REQUEST).send("server", "A").close()
+    ),
+    "only the SYN,ACK is missing": [*fetch()[:3], *fetch()[4:]],
+    "a reset of a connection joined midway": _talk(Talk().exchange().send("server", "RA")),
+}
+
+
+@pytest.mark.parametrize("name", INCONCLUSIVE)
+def test_a_frame_that_may_be_missing_makes_a_foreign_capture_inconclusive(name: str) -> None:
+    assert report(INCONCLUSIVE[name]).verdict == "inconclusive"
+
+
+def test_a_record_of_another_name_is_no_answer() -> None:
+    stray = answer(SERVER)
+    stray[DNS].an[0].rrname = "evil.example.net"
+    assert report([question(), stray, *Talk().open().exchange().close().frames], "complete").verdict == "fail"
 
 
 def test_an_empty_capture_is_inconclusive() -> None:

@@ -112,13 +112,14 @@ def _busy_cores() -> Iterator[None]:
             process.wait()
 
 
-def traces() -> dict[str, int]:
-    """What a lab could leave on the machine: processes, network namespaces in use, interfaces, mounts."""
+def traces(mark: str = "invoke\0lab") -> dict[str, int]:
+    """What labs could leave behind: processes with `mark` in their command line, their namespaces, interfaces, mounts."""
     processes, namespaces = 0, set[str]()
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            namespaces.add(str((path / "ns" / "net").readlink()))
-            processes += (path / "cmdline").read_bytes().find(b"invoke\0lab") >= 0
+            if mark.encode() in (path / "cmdline").read_bytes():
+                processes += 1
+                namespaces.add(str((path / "ns" / "net").readlink()))
         except OSError:
             continue
     return {

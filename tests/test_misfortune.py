@@ -41,10 +41,14 @@ def eventually(holds: Callable[[], bool], patience_s: float = 5.0) -> bool:
 
 @pytest.fixture
 def nothing_stays(tmp_path: Path) -> Iterator[None]:
-    """The machine is afterwards as it was before."""
-    before = traces()
+    """Afterwards no process of this test's labs is there, and no interface or mount that wasn't before."""
+    before = traces(str(tmp_path))
     yield
-    assert eventually(lambda: all(traces()[name] <= count for name, count in before.items())), (before, traces())
+
+    def more() -> dict[str, int]:
+        return {name: count for name, count in traces(str(tmp_path)).items() if count > before[name]}
+
+    assert eventually(lambda: not more()), more()
 
 
 def start(tmp_path: Path, scenario: str | None = None, *words: str) -> subprocess.Popen[str]:

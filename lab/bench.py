@@ -113,7 +113,7 @@ def _busy_cores() -> Iterator[None]:
 
 
 def traces(mark: str = "invoke\0lab") -> dict[str, int]:
-    """What labs could leave behind: processes with `mark` in their command line, their namespaces, interfaces, mounts."""
+    """What labs could leave: processes with `mark` in their command line, their namespaces, interfaces, mounts."""
     processes, namespaces = 0, set[str]()
     for path in Path("/proc").glob("[0-9]*"):
         try:

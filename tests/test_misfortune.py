@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -320,3 +321,64 @@ def test_analyze_of_a_cut_file_is_inconclusive(tmp_path: Path) -> None:
     report = json.loads(done.stdout)
     assert (done.returncode, report["verdict"]) == (3, "inconclusive")
     assert "ends in the middle of frame 16" in report["capture"]["problems"][0]
+
+
+def stand_in(tmp_path: Path, script: str) -> dict[str, str]:
+    """An environment whose curl is the shell script `script`; it can call the real one as "$CURL"."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    curl = folder / "curl"
+    curl.write_text(f"#!/bin/sh\nCURL={shutil.which('curl')}\n{script}\n")
+    curl.chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_a_curl_ended_by_a_signal_is_no_failure_of_the_fetch(tmp_path: Path) -> None:
+    env = stand_in(tmp_path, '[ "$1" = --version ] && exec "$CURL" --version\nkill -SEGV $$')
+    done = invoke("lab", "--json", "--runs", tmp_path / "runs", env=env)
+    assert (done.returncode, json.loads(done.stdout)["verdict"]) == (3, "inconclusive")
+    assert "curl was ended by signal 11" in json.loads(done.stdout)["capture"]["problems"]
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_a_curl_that_never_tells_its_version_holds_nothing_up(tmp_path: Path) -> None:
+    env = stand_in(tmp_path, '[ "$1" = --version ] && sleep 1000\nexec "$CURL" "$@"')
+    done = invoke("lab", "--json", "--runs", tmp_path / "runs", env=env)
+    assert json.loads(done.stdout)["verdict"] == "pass"
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert json.loads((folder / "run.json").read_text())["versions"]["curl"].startswith("unknown")
+
+
+def test_a_curl_that_cannot_be_started_in_the_lab_is_said(tmp_path: Path) -> None:
+    env = stand_in(tmp_path, '[ "$1" = --version ] && { rm -f "$0"; exit; }')
+    done = invoke("lab", "--json", "--runs", tmp_path / "runs", env=env)
+    assert done.returncode == 3
+    assert is_one_clear_message(done.stderr)
+    assert "curl could not be started" in done.stderr
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_curl_can_write_into_its_own_folder_alone(tmp_path: Path) -> None:
+    path = tmp_path / "writes.toml"
+    outside = tmp_path / "outside"
+    path.write_text(
+        f'[names]\na="192.0.2.9"\n[server]\nbody=9\n[client]\ncurl=["-o", "{outside}", "http://a/1", "-O", "http://a/inside"]\n'
+    )
+    invoke("lab", "--scenario", path, "--json", "--runs", tmp_path / "runs")
+    assert not outside.exists()
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert [file.name for file in (folder / "client-files").iterdir()] == ["inside"]
+    assert "Read-only file system" in (folder / "client.log").read_text()
+
+
+@pytest.mark.needs("root", "unshare")
+def test_the_machines_domain_is_not_searched(tmp_path: Path) -> None:
+    path = tmp_path / "gone.toml"
+    path.write_text('[client]\ncurl = ["http://gone.lab.test/"]\n')
+    command = [*INVOKE, "lab", "--scenario", str(path), "--json", "--runs", str(tmp_path / "runs")]
+    script = 'echo vm.corp.example > /proc/sys/kernel/hostname; exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--uts", "sh", "-c", script, "sh", *command], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    assert {lookup["name"] for lookup in json.loads(done.stdout)["lookups"]} == {"gone.lab.test"}

@@ -4,8 +4,9 @@ import struct
 from pathlib import Path
 
 import pytest
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Dot1Q, Ether
+from scapy.packet import Raw
 from scapy.utils import PcapNgWriter
 
 from analysis.capture import parse_capture, read_capture
@@ -124,3 +125,12 @@ def test_vlan_tags_and_raw_ip_lead_to_the_same_packet() -> None:
         ("10.0.0.1", "10.0.0.2", 1, 2, b"hi")
     }
     assert {packet.checksum for packet in found} == {"good"}
+
+
+def test_either_zero_of_ones_complement_is_a_right_checksum() -> None:
+    frame = Ether() / IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=1, dport=2, flags="A") / b"\0\0"
+    rest = int.from_bytes(bytes(frame[TCP])[16:18])  # the payload that makes the sum of all else 0xffff
+    frame[TCP].payload = Raw(rest.to_bytes(2))
+    for field, verdict in ((0x0000, "good"), (0xFFFF, "good"), (0x0001, "bad")):
+        frame[TCP].chksum = field
+        assert decode(parse_capture(pcap([frame]), "a").frames).packets[0].checksum == verdict

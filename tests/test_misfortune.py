@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from lab.bench import traces
+from lab.errors import BackendError
+from lab.netns.isolation import require_linux
 from tests.conftest import HERE
 from tests.test_lab import INVOKE, invoke
 
@@ -235,6 +237,13 @@ def in_namespace(setup: str, *words: str | Path, cwd: Path = HERE) -> subprocess
     script = f'set -e\n{setup}\nexec "$@"'
     command = ["unshare", "--mount", "sh", "-c", script, "sh", *INVOKE, *map(str, words)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(("platform", "name"), [("darwin", "macOS"), ("win32", "Windows"), ("freebsd14", "freebsd14")])
+def test_another_system_is_named_with_the_way_to_go_on(platform: str, name: str) -> None:
+    with pytest.raises(BackendError, match=f"needs Linux, and this is {name}") as caught:
+        require_linux(platform)
+    assert "docker run --privileged" in caught.value.next_step
 
 
 @pytest.mark.needs("root", "unshare")

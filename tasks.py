@@ -2,13 +2,22 @@
 
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from invoke import Context, Exit, task
 
-from lab.console import STATUS_OF_VERDICT, commands, for_people, say
+from lab.console import STATUS_OF_VERDICT, for_people, say
+from lab.interrupts import uninterrupted
 
 HERE = Path(__file__).parent
 RUNS = str(HERE / "runs")
+
+
+def commands() -> ModuleType:
+    """What the tasks do, imported when one is run: an interrupt in the middle of an import would be lost."""
+    with uninterrupted():
+        from lab import commands as module
+    return module
 
 
 @task(

@@ -101,7 +101,10 @@ def choose_story(stories: Sequence[Story], host: str | None) -> tuple[Story | No
     if host is not None:
         wanted = canonical(host)
         named = [story for story in stories if wanted in (story.name, *_addresses_used(story))]
-        return (_fullest(named), "the host asked for") if named else (None, f"{wanted} is not in the capture")
+        if named:
+            return _fullest(named), "the host asked for"
+        known = ", ".join(list(dict.fromkeys(story.name for story in stories))[:5]) or "none"
+        return None, f"{wanted} is not in the capture; names that are: {known}"
     for story in stories:
         if story.is_whole:
             return story, "the first with a lookup, a handshake and an exchange"

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TextIO, TypeVar
 
 from invoke import Exit
@@ -14,18 +13,11 @@ from invoke import Exit
 from analysis.errors import LabError
 from analysis.text import printable
 from analysis.views.terminal import Style, terminal_width
-from lab.interrupts import end_in_good_order, ignore_from_here, raise_if_interrupted, uninterrupted
+from lab.interrupts import end_in_good_order, ignore_from_here, raise_if_interrupted
 
 STATUS_OF_VERDICT = {"pass": 0, "fail": 1, "inconclusive": 3}
 INTERRUPTED = 3
 Task = TypeVar("Task", bound=Callable[..., Any])
-
-
-def commands() -> ModuleType:
-    """What the tasks do, imported when one is run: an interrupt in the middle of an import would be lost."""
-    with uninterrupted():
-        from lab import commands as module
-    return module
 
 
 def style() -> Style:

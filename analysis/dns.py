@@ -72,7 +72,6 @@ class Lookup:
     answers: tuple[Record, ...]
     query_frames: tuple[int, ...]
     response_frame: int | None
-    first_time_ns: int
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -192,7 +191,6 @@ class _Open:
             () if response is None else response.answers,
             tuple(query.frame for query in self.queries),
             None if response is None else response.frame,
-            first.time_ns,
         )
 
 

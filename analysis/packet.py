@@ -14,16 +14,6 @@ from analysis.capture import Frame
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR, AE = (1 << bit for bit in range(9))
 TCP, UDP = 6, 17
 
-LINK_TYPES = {  # number in the file: name
-    0: "BSD null",
-    1: "Ethernet",
-    12: "raw IP",
-    14: "raw IP",
-    101: "raw IP",
-    108: "OpenBSD loopback",
-    113: "Linux cooked v1",
-    276: "Linux cooked v2",
-}
 IPV4_TYPE, IPV6_TYPE = 0x0800, 0x86DD
 VLAN_TYPES = (0x8100, 0x88A8, 0x9100)
 
@@ -51,10 +41,6 @@ class TcpHeader:
             if option.kind == kind and len(option.value) == length:
                 return int.from_bytes(option.value)
         return None
-
-    @property
-    def mss(self) -> int | None:
-        return self.option(2, 2)
 
     @property
     def window_scale(self) -> int | None:

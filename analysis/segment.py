@@ -3,11 +3,21 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from analysis.packet import ACK, FIN, PSH, RST, SYN, Packet, TcpHeader
+from analysis.packet import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, Packet, TcpHeader
 
 Role = Literal["client", "server"]
 PEER: dict[Role, Role] = {"client": "server", "server": "client"}
-FLAG_NAMES = ((FIN, "FIN"), (SYN, "SYN"), (RST, "RST"), (PSH, "PSH"), (ACK, "ACK"))
+FLAG_NAMES = (
+    (FIN, "FIN"),
+    (SYN, "SYN"),
+    (RST, "RST"),
+    (PSH, "PSH"),
+    (ACK, "ACK"),
+    (URG, "URG"),
+    (ECE, "ECE"),
+    (CWR, "CWR"),
+    (AE, "AE"),
+)
 
 
 class Endpoint(NamedTuple):

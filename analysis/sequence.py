@@ -16,7 +16,7 @@ from analysis.dns import Lookup
 from analysis.errors import InputError
 from analysis.http import Exchange
 from analysis.packet import ACK, FIN, RST, SYN
-from analysis.segment import PEER, Role, Segment
+from analysis.segment import PEER, Role, Segment, flag_names
 from analysis.story import Story
 
 LONGEST_TEXT = 120
@@ -135,8 +135,7 @@ def flag_word(segment: Segment) -> str:
     flags = segment.flags & (FIN | SYN | RST | ACK)
     if flags == ACK and segment.length:
         return "DATA"
-    names = [name for bit, name in ((FIN, "FIN"), (SYN, "SYN"), (RST, "RST"), (ACK, "ACK")) if flags & bit]
-    return ",".join(names) or "NONE"
+    return flag_names(flags) or "NONE"
 
 
 def _segment_line(segment: Segment, texts: dict[tuple[int, Role], str]) -> SegmentLine:

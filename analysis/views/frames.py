@@ -8,23 +8,12 @@ from dataclasses import dataclass
 
 from analysis.dns import Message, Record
 from analysis.http import Exchange
-from analysis.packet import ACK, FIN, PSH, RST, SYN, URG, Packet
+from analysis.packet import SYN, Packet
 from analysis.report import Report
-from analysis.segment import Segment
+from analysis.segment import Segment, flag_names
 from analysis.tcp import Connection
 from analysis.text import printable
 
-FLAGS = (
-    (FIN, "FIN"),
-    (SYN, "SYN"),
-    (RST, "RST"),
-    (PSH, "PSH"),
-    (ACK, "ACK"),
-    (URG, "URG"),
-    (0x40, "ECE"),
-    (0x80, "CWR"),
-    (0x100, "AE"),
-)
 SHOWN_TYPES = ("A", "AAAA", "CNAME", "NS", "PTR", "SOA", "MX", "TXT")
 RCODE_WORDS = {
     "FORMERR": "Format error",
@@ -102,7 +91,7 @@ def _message_ends(exchanges: tuple[Exchange, ...]) -> dict[int, tuple[str, str]]
 
 def tcp_info(connection: Connection, segment: Segment) -> str:
     """Ports, flags, relative numbers, scaled window and options, as tshark words them."""
-    names = ", ".join(name for bit, name in FLAGS if segment.flags & bit) or "<None>"
+    names = flag_names(segment.flags).replace(",", ", ") or "<None>"
     mark = "[TCP Retransmission] " if segment.repeated else ""
     words = [f"{mark}{segment.packet.sport} → {segment.packet.dport} [{names}] Seq={segment.seq}"]
     if segment.ack is not None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from analysis.dns import Lookup
-from analysis.packet import FIN, RST, SYN
+from analysis.packet import ACK, FIN, RST, SYN
 from analysis.report import Report
 from analysis.segment import Segment, flag_names
 from analysis.story import Story
@@ -116,6 +116,6 @@ def _segment_row(segment: Segment, texts: dict[int, str]) -> Row:
     elif segment.length and not segment.flags & (SYN | FIN | RST):
         packet = f"{segment.length} bytes ({numbers})"
     else:
-        packet = f"{flag_names(segment.flags & ~0x8)} ({numbers})"
+        packet = f"{flag_names(segment.flags & (FIN | SYN | RST | ACK))} ({numbers})"
     again = ", again" if segment.repeated else ""
     return Row("client", packet + again, "server", segment.sender == "client", segment.frame)

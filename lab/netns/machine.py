@@ -25,7 +25,6 @@ READY_S = 10.0
 QUIET_S = 0.02  # how long nothing may move before a run counts as settled
 SETTLE_S = 5.0
 FALLBACK_SERVER = IPv4Address("192.0.2.80")
-WATCHDOG_S = 0.5
 
 
 class Machine:

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -31,6 +31,7 @@ LONGEST_NAME = 40
 LONGEST_CHAIN = 16
 FILLER = b"The quick brown fox jumps over the lazy dog. "
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")  # RFC 1123 §2.1, and the underscore of RFC 8552
+PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?")  # no empty or dot segments: every server reads it alike
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 DURATION = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) ?(us|ms|s)")
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
@@ -47,15 +48,28 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """How the HTTP server answers every request, and who closes first."""
+class Response:
+    """What the HTTP server answers."""
 
-    port: int = 80
     status: int = 200
     reason: str = "OK"
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """How the HTTP server answers and who closes first; `quickack`: whether it acknowledges without delay."""
+
+    port: int = 80
+    response: Response = Response()
+    paths: Mapping[str, Response] = field(default_factory=dict)
     close: str = "client"
+    quickack: bool = False
+
+    def answer(self, target: str) -> Response:
+        """The response to a request for `target`: its path's own, or the one for all others."""
+        return self.paths.get(target.partition("?")[0], self.response)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,19 +266,39 @@ def _refuse_alias_loop(table: Table, names: Mapping[str, Name], start: str) -> N
 
 def _server(table: Table) -> Server:
     port = table.take("port", 80, _integer(1, 65535), "a port, 1 to 65535")
-    status = table.take("status", 200, _integer(200, 599), "a final HTTP status, 200 to 599")
-    reason = table.take("reason", _reason(status), _header_value, "one line of printable ASCII")
-    headers = _headers(table.table("headers"))
-    body_words = f"a number of bytes, 0 to {LARGEST_BODY}, or a text"
-    body = table.take("body", b"", _body, body_words)
+    response = _response(table)
+    paths = _paths(table.table("paths"))
     close = table.take("close", "client", lambda who: who if who in CLOSES else None, ", ".join(CLOSES))
+    quickack = table.take("quickack", False, lambda value: value if isinstance(value, bool) else None, "true or false")
     table.finish()
+    return Server(port, response, paths, close, quickack)
+
+
+def _paths(table: Table) -> dict[str, Response]:
+    paths: dict[str, Response] = {}
+    for path in list(table.left):
+        if not PATH.fullmatch(path):
+            raise table.wrong(
+                path, path, 'the path of a URL, such as "/home": letters, digits and . _ ~ - between slashes'
+            )
+        own = table.table(path)
+        paths[path] = _response(own)
+        own.finish()
+    return paths
+
+
+def _response(table: Table) -> Response:
+    status = table.take("status", 200, _integer(200, 599), "a final HTTP status, 200 to 599")
+    reason = table.take("reason", default_reason(status), _header_value, "one line of printable ASCII")
+    headers = _headers(table.table("headers"))
+    body = table.take("body", b"", _body, f"a number of bytes, 0 to {LARGEST_BODY}, or a text")
     if status in (204, 304) and body:
         raise table.wrong("body", len(body), f"0: a response {status} has no body (RFC 9110 §15)")
-    return Server(port, status, reason, headers, body, close)
+    return Response(status, reason, headers, body)
 
 
-def _reason(status: int) -> str:
+def default_reason(status: int) -> str:
+    """The reason phrase of the registry, or nothing for a status that isn't in it."""
     return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
 
 

@@ -70,6 +70,8 @@ def test_every_rule_is_in_the_readme_with_its_source(rule: object) -> None:
         "server.headers",
         "server.body",
         "server.close",
+        "server.quickack",
+        'server.paths."/PATH"',
         "client.curl",
         "client.port",
         "client.deadline",

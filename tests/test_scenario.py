@@ -6,7 +6,7 @@ import pytest
 
 from analysis.errors import InputError
 from lab.errors import ScenarioError
-from lab.scenario import find_scenario, load_scenario, pack
+from lab.scenario import Response, Server, find_scenario, load_scenario, pack
 
 CURL = 'curl = ["http://www.lab.test/"]\n'
 MINIMAL = f"[client]\n{CURL}"
@@ -35,6 +35,10 @@ def test_every_key_of_the_design_is_read(tmp_path: Path) -> None:
         headers = { Location = "/x", Set-Cookie = ["a=1", "b=2"] }
         body = "text"
         close = "server"
+        quickack = true
+        [server.paths."/home"]
+        status = 404
+        body = 3
         [client]
         curl = ["-v", "http://old.lab.test:8080/"]
         port = 35944
@@ -50,9 +54,12 @@ def test_every_key_of_the_design_is_read(tmp_path: Path) -> None:
     assert [str(address) for address in scenario.names["www.lab.test"].addresses] == ["198.51.100.7", "2001:db8::80"]
     assert scenario.names["old.lab.test"].cname == "www.lab.test"
     assert scenario.names["gone.lab.test"].rcode == "NXDOMAIN"
-    assert (scenario.server.port, scenario.server.status, scenario.server.reason) == (8080, 418, "Short and stout")
-    assert scenario.server.headers == (("Location", "/x"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"))
-    assert (scenario.server.body, scenario.server.close) == (b"text", "server")
+    response = scenario.server.response
+    assert (scenario.server.port, response.status, response.reason) == (8080, 418, "Short and stout")
+    assert response.headers == (("Location", "/x"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"))
+    assert (response.body, scenario.server.close, scenario.server.quickack) == (b"text", "server", True)
+    assert scenario.server.answer("/home?q=1") == Response(404, "Not Found", (), b"The")
+    assert scenario.server.answer("/") == response
     assert (scenario.client.port, scenario.client.deadline_s, scenario.delay_s) == (35944, 1.5, 0.021)
     assert scenario.host == "old.lab.test"
     assert scenario.expected is not None
@@ -69,7 +76,7 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(MINIMAL)
     scenario = load_scenario(path)
-    assert (scenario.server.status, scenario.server.reason, scenario.server.close) == (200, "OK", "client")
+    assert (scenario.server, scenario.server.close) == (Server(), "client")
     assert scenario.expected is None
 
 
@@ -82,6 +89,13 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "a status as text": (MINIMAL + '[server]\nstatus = "200"\n', "server.status: '200'"),
     "a truth for a number": (MINIMAL + "[server]\nstatus = true\n", "server.status: True"),
     "a body for 204": (MINIMAL + "[server]\nstatus = 204\nbody = 1\n", "server.body: 1 won't do"),
+    "a path that is none": (MINIMAL + '[server.paths."home"]\n', "server.paths.home: 'home'"),
+    "a path that climbs": (MINIMAL + '[server.paths."/../x"]\n', 'server.paths."/../x"'),
+    "a close within a path": (
+        MINIMAL + '[server.paths."/x"]\nclose = "reset"\n',
+        'paths."/x".close: there is no',
+    ),
+    "an acknowledgement that is neither": (MINIMAL + "[server]\nquickack = 1\n", "server.quickack: 1"),
     "a header of two lines": (MINIMAL + '[server.headers]\nX = "a\\r\\nb"\n', "server.headers.X"),
     "a header with a space in its name": (MINIMAL + '[server.headers]\n"X Y" = "a"\n', 'server.headers."X Y"'),
     "a negative body": (MINIMAL + "[server]\nbody = -1\n", "server.body: -1"),

@@ -52,7 +52,9 @@ def mac_of(address: IPv4Address) -> bytes:
     return b"\x02\x00" + address.packed
 
 
-def create_host(role: str, addresses: tuple[IPv4Address, ...], others: Mapping[IPv4Address, bytes]) -> Host:
+def create_host(
+    role: str, addresses: tuple[IPv4Address, ...], others: Mapping[IPv4Address, bytes], *, quickack: bool
+) -> Host:
     """Make the host `role`, whose neighbours are `others`. Leaves the process in the host's namespace."""
     kernel.unshare(kernel.CLONE_NEWNET)
     sysctls = _set_sysctls()
@@ -63,7 +65,7 @@ def create_host(role: str, addresses: tuple[IPv4Address, ...], others: Mapping[I
         index = network.set_link("eth0", mac=mac, mtu=MTU, queue_length=QUEUE_LENGTH)
         for address in addresses:
             network.add_address(index, address)
-        network.add_default_route(index, addresses[0])
+        network.add_default_route(index, addresses[0], quickack=quickack)
         for address, neighbour in others.items():
             network.add_neighbour(index, address, neighbour)
     finally:

@@ -195,7 +195,8 @@ def _create_hosts(scenario: Scenario) -> dict[str, Host]:
         others = {
             address: mac_of(theirs[0]) for other, theirs in addresses.items() if other != role for address in theirs
         }
-        hosts[role] = create_host(role, own, others)
+        quickack = role == "server" and scenario.server.quickack
+        hosts[role] = create_host(role, own, others, quickack=quickack)
     return hosts
 
 

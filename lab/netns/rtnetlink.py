@@ -13,7 +13,7 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x400
 RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWNEIGH = 16, 20, 24, 28
 IFLA_ADDRESS, IFLA_MTU, IFLA_TXQLEN, IFLA_GSO_MAX_SEGS = 1, 4, 13, 40
 IFA_ADDRESS, IFA_LOCAL = 1, 2
-RTA_OIF, RTA_PREFSRC = 4, 7
+RTA_OIF, RTA_PREFSRC, RTA_METRICS, RTAX_QUICKACK = 4, 7, 8, 15
 NDA_DST, NDA_LLADDR = 1, 2
 IFF_UP = 1
 NUD_PERMANENT = 0x80
@@ -49,12 +49,13 @@ class Network:
         attributes = ((IFA_LOCAL, address.packed), (IFA_ADDRESS, address.packed))
         self._request(RTM_NEWADDR, NLM_F_CREATE, header, attributes)
 
-    def add_default_route(self, index: int, source: IPv4Address) -> None:
-        """Every address is on the link, reached from `source`."""
+    def add_default_route(self, index: int, source: IPv4Address, *, quickack: bool) -> None:
+        """Every address is on the link, reached from `source`; with `quickack` its segments get their ACK at once."""
         header = struct.pack(
             "BBBBBBBBI", socket.AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_LINK, RTN_UNICAST, 0
         )
-        attributes = ((RTA_OIF, struct.pack("i", index)), (RTA_PREFSRC, source.packed))
+        metrics = _attribute(RTAX_QUICKACK, struct.pack("I", quickack))
+        attributes = ((RTA_OIF, struct.pack("i", index)), (RTA_PREFSRC, source.packed), (RTA_METRICS, metrics))
         self._request(RTM_NEWROUTE, NLM_F_CREATE, header, attributes)
 
     def add_neighbour(self, index: int, address: IPv4Address, mac: bytes) -> None:

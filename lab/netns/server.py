@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import h11
 
-from lab.scenario import Server
+from lab.scenario import Response, Server
 
 SEND_BUFFER = 4_000_000
 ACKED_POLL_S = 0.005  # before a close of its own the server waits until its response is acknowledged
@@ -100,32 +100,34 @@ def _answer(connection: _Connection, behaviour: Server) -> None:
         connection.received[:] = reader.trailing_data[0]
         wants_close = any(name == b"connection" and b"close" in value.lower() for name, value in request.headers)
         connection.closing = behaviour.close != "client"
-        response = render_response(behaviour, is_head=request.method == b"HEAD", wants_close=wants_close)
-        connection.socket.sendall(response)
-        line = f"{request.method.decode()} {request.target.decode('latin-1')}"
-        print(f"{connection.peer}: {line!r}: {behaviour.status}", file=sys.stderr, flush=True)
+        target = request.target.decode("latin-1")
+        answer = behaviour.answer(target)
+        is_head = request.method == b"HEAD"
+        connection.socket.sendall(render_response(answer, behaviour.close, is_head=is_head, wants_close=wants_close))
+        line = f"{request.method.decode()} {target}"
+        print(f"{connection.peer}: {line!r}: {answer.status}", file=sys.stderr, flush=True)
 
 
-def render_response(behaviour: Server, *, is_head: bool, wants_close: bool) -> bytes:
+def render_response(response: Response, close: str, *, is_head: bool, wants_close: bool) -> bytes:
     """Head and body. A header of the scenario takes the place of the server's own of that name.
 
     Where the server closes first the body is delimited by the close (RFC 9112 §6.3), else client and
     server would race to it.
     """
     own = {"Server": "handshake-lab", "Content-Type": "text/plain"}
-    if not behaviour.body:
+    if not response.body:
         del own["Content-Type"]
-    if behaviour.close == "client" and behaviour.status not in BODYLESS:
-        own["Content-Length"] = str(len(behaviour.body))
-    if behaviour.close == "server" or wants_close:
+    if close == "client" and response.status not in BODYLESS:
+        own["Content-Length"] = str(len(response.body))
+    if close == "server" or wants_close:
         own["Connection"] = "close"
-    given = {name.lower() for name, _ in behaviour.headers}
+    given = {name.lower() for name, _ in response.headers}
     headers = [
         *((name, value) for name, value in own.items() if name.lower() not in given),
-        *behaviour.headers,
+        *response.headers,
     ]
     lines = [
-        f"HTTP/1.1 {behaviour.status} {behaviour.reason}",
+        f"HTTP/1.1 {response.status} {response.reason}",
         *(f"{name}: {value}" for name, value in headers),
     ]
-    return "\r\n".join((*lines, "", "")).encode("latin-1") + (b"" if is_head else behaviour.body)
+    return "\r\n".join((*lines, "", "")).encode("latin-1") + (b"" if is_head else response.body)

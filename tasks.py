@@ -23,18 +23,18 @@ def commands() -> ModuleType:
 @task(
     help={
         "scenario": "a scenario of the pack, or a .toml file",
-        "backend": "which backend makes the hosts: netns",
+        "backend": "which backend makes the hosts: netns or docker",
+        "offline": "never pull or build an image",
         "explain": "add for every frame why its Seq and Ack are what they are",
         "json": "print the report as JSON, and nothing else",
         "runs": "the folder that keeps the runs",
     }
 )
 @for_people
-def lab(_: Context, scenario="baseline", backend="", explain=False, json=False, runs=RUNS):  # type: ignore[no-untyped-def]
+def lab(_: Context, scenario="baseline", backend="", explain=False, json=False, runs=RUNS, offline=False):  # type: ignore[no-untyped-def]
     """Run a scenario: three hosts, a real curl, a capture, and its report."""
-    raise Exit(
-        code=STATUS_OF_VERDICT[commands().play(scenario, backend or None, Path(runs), explain=explain, as_json=json)]
-    )
+    verdict = commands().play(scenario, backend or None, Path(runs), explain=explain, as_json=json, offline=offline)
+    raise Exit(code=STATUS_OF_VERDICT[verdict])
 
 
 @task(

@@ -1,6 +1,6 @@
 """The narrow protocol that every backend keeps."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,6 +53,9 @@ class Backend(Protocol):
     """Makes labs."""
 
     name: str
+
+    def prepare(self, scenario: Scenario, say: Callable[[str], None]) -> None:
+        """Refuse what it can't play (`ScenarioError`); get ready what takes longer than a run, and `say` so."""
 
     def create(self, scenario: Scenario, folder: Path) -> Lab:
         """The hosts of `scenario`, whose capture and logs go to `folder`."""

@@ -15,16 +15,17 @@ from lab.interrupts import uninterrupted
 from lab.scenario import Scenario, find_scenario, load_scenario, pack
 
 
-def play(scenario: str, backend: str | None, runs: Path, *, explain: bool, as_json: bool) -> str:
+def play(scenario: str, backend: str | None, runs: Path, *, explain: bool, as_json: bool, offline: bool) -> str:
     """`invoke lab`: run a scenario and print its report; the verdict."""
     with uninterrupted():
         from lab.backends import choose_backend
         from lab.run import run_scenario
 
     plan = load_scenario(find_scenario(scenario))
-    chosen, why = choose_backend(backend)
+    chosen, why = choose_backend(backend, plan, offline=offline)
     if not as_json:
         _introduce(plan, f"{chosen.name} ({why})")
+    chosen.prepare(plan, say)
     run = run_scenario(plan, chosen, runs)
     assert run.report is not None  # noqa: S101 - a run without a report raised
     print_report(run.report, explain=explain, as_json=as_json)

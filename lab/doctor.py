@@ -39,6 +39,12 @@ def examine(runs: Path) -> tuple[Check, ...]:
     return tuple(checks)
 
 
+def try_netns() -> None:
+    """Make one host, as a run of the netns backend does; `LabError` says what keeps it from that."""
+    for attempt in (_linux, _curl, _hosts):
+        attempt()
+
+
 def _linux() -> str:
     from lab.netns.isolation import require_linux
 

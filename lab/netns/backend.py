@@ -4,12 +4,13 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from lab import __version__
 from lab.backend import ClientResult, Witness
+from lab.curl import curl_command
 from lab.errors import BackendError
-from lab.netns.client import command
 from lab.netns.isolation import require_linux
 from lab.scenario import Scenario
 
@@ -22,6 +23,9 @@ class NetnsBackend:
     """Labs of network namespaces: no daemon, no image."""
 
     name = "netns"
+
+    def prepare(self, scenario: Scenario, say: Callable[[str], None]) -> None:
+        """Nothing: it plays every scenario, and needs nothing that would take time."""
 
     def create(self, scenario: Scenario, folder: Path) -> "NetnsLab":
         """Start to make the hosts; `wait_ready` says whether that went well."""
@@ -60,7 +64,7 @@ class NetnsLab:
 
         self._version = _ask_version(curl)
         self._captured = False
-        self._command = tuple(command(curl, scenario.client))
+        self._command = tuple(curl_command(curl, scenario.client))
         self._deadline_s = scenario.client.deadline_s
         self._supervisor = Supervisor(lambda: Machine(scenario, folder, curl).handle, folder / "lab.log")
 

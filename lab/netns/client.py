@@ -6,9 +6,8 @@ import socket
 from pathlib import Path
 
 from lab.netns import kernel
-from lab.scenario import RESOLVER_ADDRESS, Client
+from lab.scenario import RESOLVER_ADDRESS
 
-USER_AGENT = "handshake-lab"  # without a version, so that every curl sends the same request
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}  # no proxies, no RES_OPTIONS, no LOCALDOMAIN
 OF_THE_MACHINE = (
     "ld.so.cache",
@@ -27,12 +26,6 @@ FILES = {
     "passwd": "root:x:0:0:root:/:/bin/sh\n",
     "group": "root:x:0:\n",
 }
-
-
-def command(curl: str, client: Client) -> list[str]:
-    """The command line: no .curlrc, no proxy, the scenario's arguments last."""
-    port = [] if client.port is None else ["--local-port", str(client.port)]
-    return [curl, "-q", "-sS", "--noproxy", "*", "-A", USER_AGENT, *port, *client.curl]
 
 
 def _write_etc(folder: Path) -> None:

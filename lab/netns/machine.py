@@ -10,9 +10,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from analysis.capture import read_capture
-from analysis.packet import decode
-from analysis.tcp import find_connections
+from lab.curl import curl_command
 from lab.errors import StepError
 from lab.netns import client, kernel, resolver, server
 from lab.netns.host import Host, create_host, dropped_frames, mac_of
@@ -20,6 +18,7 @@ from lab.netns.sidecar import Sidecar
 from lab.netns.supervisor import redirect_output, run_forked
 from lab.netns.wire import Wire
 from lab.scenario import CLIENT_ADDRESS, RESOLVER_ADDRESS, Scenario
+from lab.settled import all_closed
 
 READY_S = 10.0
 QUIET_S = 0.02  # how long nothing may move before a run counts as settled
@@ -99,7 +98,7 @@ class Machine:
 
     def run_client(self) -> dict[str, Any]:
         """Run curl until it ends, or kill it at the scenario's deadline."""
-        command = client.command(self._curl, self._scenario.client)
+        command = curl_command(self._curl, self._scenario.client)
         etc = self._folder / "client-etc"
         etc.mkdir()
         files = self._folder / "client-files"
@@ -147,7 +146,7 @@ class Machine:
                 return False
             if judged[0] != self._sidecar.frame_count:
                 self._sidecar.flush()
-                judged = (self._sidecar.frame_count, _all_closed(self._folder / "capture.pcap"))
+                judged = (self._sidecar.frame_count, all_closed(self._folder / "capture.pcap"))
             return judged[1]
 
         return self._carry(settled, time.monotonic() + SETTLE_S, [])
@@ -198,14 +197,6 @@ def _create_hosts(scenario: Scenario) -> dict[str, Host]:
         quickack = role == "server" and scenario.server.quickack
         hosts[role] = create_host(role, own, others, quickack=quickack)
     return hosts
-
-
-def _all_closed(capture: Path) -> bool:
-    """Whether every TCP connection in the file has come to its end."""
-    connections = find_connections(decode(read_capture(capture).frames).packets)
-    return all(
-        connection.close.complete or connection.close.variant in ("reset", "refused") for connection in connections
-    )
 
 
 def _is_readable(descriptor: int) -> bool:

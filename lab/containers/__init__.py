@@ -1,0 +1,1 @@
+"""The Docker backend: dnsmasq, nginx, curl and a tcpdump sidecar in containers."""

@@ -1,0 +1,96 @@
+"""The `docker compose` plugin, which makes the topology and takes it down."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from lab.containers.engine import AROUND, config_folder
+from lab.errors import BackendError
+
+FOLDER = Path(__file__).parent.parent.parent / "compose"
+PLUGIN = "docker-compose"
+SYSTEM_FOLDERS = (  # where the Docker CLI looks for plugins
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+)
+
+
+def find_compose() -> str:
+    """The path of the compose plugin, which is run without the CLI before it.
+
+    So it is this process's own child, and dies with it: the CLI's child would go on making containers after `kill -9`
+    (docker/cli#4332). `BackendError` if there is none.
+    """
+    folders = [config_folder() / "cli-plugins", *_extra_folders(), *map(Path, SYSTEM_FOLDERS)]
+    for folder in folders:
+        path = folder / PLUGIN
+        if os.access(path, os.X_OK) and path.is_file():
+            return str(path)
+    found = shutil.which(PLUGIN)
+    if found is not None and int(compose_version(found).partition(".")[0] or 0) >= 2:
+        return found
+    raise BackendError(
+        "the docker compose plugin (v2) is not installed",
+        f"install it: sudo apt-get install docker-compose-plugin (Docker's packages) or docker-compose-v2; or {AROUND}",
+    )
+
+
+def _extra_folders() -> list[Path]:
+    """Folders that the CLI's configuration adds (Docker Desktop does)."""
+    try:
+        config = json.loads((config_folder() / "config.json").read_text())
+        return [Path(folder) for folder in config.get("cliPluginsExtraDirs", [])]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return []
+
+
+def compose_version(compose: str) -> str:
+    """The version of the plugin at `compose`; empty if it can't be asked."""
+    try:
+        done = subprocess.run([compose, "version", "--short"], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip().removeprefix("v")
+
+
+class Compose:
+    """One project of the lab's compose file, with its variables."""
+
+    def __init__(self, path: str, project: str, variables: Mapping[str, str], log: Path) -> None:
+        self._command = [path, "--project-name", project, "--file", str(FOLDER / "compose.yaml"), "--progress", "plain"]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("COMPOSE_", "LAB_"))}
+        self._environment = {**inherited, **variables}
+        self._log = log
+
+    def up(self) -> subprocess.Popen[bytes]:
+        """Start to make network and containers, of an image that is there."""
+        return self._start("up", "--detach", "--no-build", "--pull", "never")
+
+    def down(self) -> subprocess.Popen[bytes]:
+        """Start to remove them."""
+        return self._start("down", "--timeout", "0")
+
+    def _start(self, *words: str) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [*self._command, *words],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the caller, who ends the rest
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads here
+            )
+
+
+def _die_with_parent() -> None:
+    from lab.netns import kernel
+
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)

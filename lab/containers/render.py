@@ -1,0 +1,179 @@
+"""A scenario as configuration of dnsmasq and nginx; and what these can't do, said before anything starts."""
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+from lab.containers.network import Addresses, capacity
+from lab.errors import ScenarioError
+from lab.scenario import Name, Response, Scenario, default_reason
+
+TTL_S = 60
+NGINX_SETS = ("connection", "content-length", "date", "keep-alive", "server", "transfer-encoding")
+DNSMASQ = """\
+# The resolver: it knows these names, and that there are no others.
+keep-in-foreground
+log-facility=-
+log-queries
+pid-file=
+no-resolv
+no-hosts
+no-round-robin
+local=/#/
+local-ttl={ttl}
+addn-hosts=/config/hosts
+"""
+NGINX = """\
+# The server. Responses are files; `error_page` gives them their status.
+daemon off;
+pid /tmp/nginx.pid;
+error_log stderr notice;
+worker_processes 1;
+events {{ worker_connections 64; }}
+http {{
+  access_log /dev/stdout;
+  client_body_temp_path /tmp/body;
+  fastcgi_temp_path /tmp/fastcgi;
+  proxy_temp_path /tmp/proxy;
+  scgi_temp_path /tmp/scgi;
+  uwsgi_temp_path /tmp/uwsgi;
+  client_max_body_size 0;
+  etag off;
+  if_modified_since off;
+  max_ranges 0;
+  merge_slashes off;
+  default_type text/plain;
+  geo $dollar {{ default "$"; }}
+  server {{
+    listen {port};
+{locations}  }}
+}}
+"""
+LOCATION = """\
+    location {match} {{ error_page 418 ={status} /.response/{number}; return 418; }}
+    location = /.response/{number} {{
+      internal;
+      alias /config/responses/{number};
+      add_header Last-Modified "";
+{headers}    }}
+"""
+
+
+def require_playable(scenario: Scenario) -> None:
+    """`ScenarioError` if the Docker backend can't play `scenario`: names the key, and the backend that can."""
+    for key, why in unplayable(scenario):
+        raise ScenarioError(
+            f"{scenario.path}: {key}: {why}, which the docker backend can't do",
+            "the netns backend can: --backend netns",
+        )
+
+
+def unplayable(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    """Each key of `scenario` that dnsmasq, nginx or a plain bridge can't do, with what it asks for."""
+    if scenario.delay_s:
+        yield "wire.delay", "delays frames"
+    if scenario.server.close != "client":
+        yield "server.close", f"has the server close first ({scenario.server.close})"
+    yield from _unplayable_names(scenario)
+    yield from _unplayable_response("server", scenario.server.response)
+    for path, response in scenario.server.paths.items():
+        yield from _unplayable_response(f'server.paths."{path}"', response)
+    if scenario.host is not None and _is_address(scenario.host):
+        yield "client.curl", f"fetches from the address {scenario.host}"
+
+
+def _unplayable_names(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    if len(scenario.server_addresses) > capacity():
+        yield "names", f"gives the server more than {capacity()} addresses"
+    for owner, name in scenario.names.items():
+        key = f'names."{owner}"'
+        if name.rcode not in (None, "NXDOMAIN"):
+            yield f"{key}.rcode", f"answers {name.rcode}"
+        if name.cname is not None and not _leads_to_address(scenario, name):
+            yield f"{key}.cname", "is an alias of a name without addresses"
+
+
+def _leads_to_address(scenario: Scenario, name: Name | None) -> bool:
+    while name is not None and name.cname is not None:
+        name = scenario.names.get(name.cname)
+    return name is not None and bool(name.addresses)
+
+
+def _unplayable_response(key: str, response: Response) -> Iterator[tuple[str, str]]:
+    if response.reason != default_reason(response.status):
+        yield f"{key}.reason", "has a reason phrase of its own"
+    for name, value in response.headers:
+        if name.lower() in NGINX_SETS:
+            yield f"{key}.headers.{name}", "takes the place of a header that nginx sets"
+        elif not value:
+            yield f"{key}.headers.{name}", "is an empty header"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def write_config(scenario: Scenario, addresses: Addresses, folder: Path) -> None:
+    """Make `folder`, with all that the containers read: resolv.conf, dnsmasq.conf, hosts, nginx.conf, bodies."""
+    server = scenario.server
+    responses = [("/", server.response), *((f"= {path}", response) for path, response in server.paths.items())]
+    files: dict[str, bytes] = {
+        "resolv.conf": f"nameserver {addresses.resolver}\n".encode(),
+        "dnsmasq.conf": render_dnsmasq(scenario).encode(),
+        "hosts": render_hosts(scenario, addresses).encode(),
+        "nginx.conf": render_nginx(server.port, responses).encode(),
+        **{f"responses/{number}": response.body for number, (_, response) in enumerate(responses)},
+    }
+    (folder / "responses").mkdir(parents=True)
+    for path in (folder, folder / "responses"):
+        path.chmod(0o755)  # whatever the umask: the containers' programs are nobody
+    for name, content in files.items():
+        path = folder / name
+        path.write_bytes(content)
+        path.chmod(0o644)
+
+
+def render_dnsmasq(scenario: Scenario) -> str:
+    """`dnsmasq.conf` (dnsmasq(8)): aliases here, addresses in `hosts`; a name that is in neither does not exist."""
+    aliases = (f"cname={owner},{name.cname}\n" for owner, name in scenario.names.items() if name.cname)
+    return DNSMASQ.format(ttl=TTL_S) + "".join(aliases)
+
+
+def render_hosts(scenario: Scenario, addresses: Addresses) -> str:
+    """`hosts` (hosts(5)): a line for each address, in the scenario's order."""
+    return "".join(
+        f"{_here(address, addresses)} {owner}\n" for owner, name in scenario.names.items() for address in name.addresses
+    )
+
+
+def _here(address: IPv4Address | IPv6Address, addresses: Addresses) -> IPv4Address | IPv6Address:
+    return addresses.server[address] if isinstance(address, IPv4Address) else address
+
+
+def render_nginx(port: int, responses: list[tuple[str, Response]]) -> str:
+    """`nginx.conf`: each (match, response) a location that answers any method with that status, headers and body."""
+    locations = (
+        LOCATION.format(match=match, status=response.status, number=number, headers=_headers(response))
+        for number, (match, response) in enumerate(responses)
+    )
+    return NGINX.format(port=port, locations="".join(locations))
+
+
+def _headers(response: Response) -> str:
+    lines: list[str] = []
+    for name, value in response.headers:
+        if name.lower() == "content-type":
+            lines.append(f"      default_type {_quoted(value)};\n")
+        else:
+            lines.append(f"      add_header {_quoted(name)} {_quoted(value)} always;\n")
+    return "".join(lines)
+
+
+def _quoted(text: str) -> str:
+    """A string of nginx's in which nothing is special; a dollar sign can only come out of a variable."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + escaped.replace("$", "${dollar}") + '"'

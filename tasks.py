@@ -65,6 +65,27 @@ def clean(_: Context, runs=RUNS):  # type: ignore[no-untyped-def]
     commands().clean(Path(runs))
 
 
+@task(help={"from-packages": "make the base of Debian's packages, with mmdebstrap, instead of pulling it"})
+@for_people
+def image(_: Context, from_packages=False):  # type: ignore[no-untyped-def]
+    """Build the docker backend's image."""
+    commands().image(from_packages=from_packages)
+
+
+@task(help={"out": "the file to write"})
+@for_people
+def bundle(_: Context, out):  # type: ignore[no-untyped-def]
+    """Write all that the docker backend needs, image included, to one file."""
+    commands().bundle(Path(out))
+
+
+@task(help={"file": "a file that `invoke bundle` wrote"})
+@for_people
+def unbundle(_: Context, file):  # type: ignore[no-untyped-def]
+    """Check a bundle's hashes and load its image: then the lab runs without internet."""
+    commands().unbundle(Path(file))
+
+
 @task(help={"json": "print the checks as JSON", "runs": "the folder that keeps the runs"})
 @for_people
 def doctor(_: Context, json=False, runs=RUNS):  # type: ignore[no-untyped-def]

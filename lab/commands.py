@@ -2,10 +2,12 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.capture import read_capture
+from analysis.errors import LabError
 from analysis.report import Report, make_report
 from analysis.text import printable
 from analysis.views.json import to_json
@@ -13,6 +15,9 @@ from analysis.views.terminal import render
 from lab.console import say, style
 from lab.interrupts import uninterrupted
 from lab.scenario import Scenario, find_scenario, load_scenario, pack
+
+if TYPE_CHECKING:
+    from lab.doctor import Check
 
 
 def play(scenario: str, backend: str | None, runs: Path, *, explain: bool, as_json: bool, offline: bool) -> str:
@@ -84,33 +89,91 @@ def list_scenarios(*, as_json: bool) -> None:
 
 def clean(runs: Path) -> None:
     """`invoke clean`: remove what dead runs left, and only that."""
+    from lab.containers.engine import is_likely
     from lab.record import remove_dead
 
-    removed = remove_dead(runs)
-    for path in removed:
-        print(f"removed {_short(path)}")
+    removed = [str(_short(path)) for path in remove_dead(runs)]
+    if is_likely():
+        removed += _clean_engine()
+    for what in removed:
+        print(f"removed {what}")
     if not removed:
         print("nothing to clean: no dead run left anything")
 
 
+def _clean_engine() -> list[str]:
+    """Remove dead runs' containers and networks; their names. An engine that doesn't answer is said."""
+    from lab.containers.engine import Engine, engine_errors
+    from lab.containers.leftovers import remove_dead_runs
+    from lab.containers.owner import RUN_LABEL
+
+    try:
+        engine = Engine()
+    except LabError as error:
+        say(f"containers were not looked for: {error}")
+        return []
+    with engine_errors("clean"):
+        removed, foreign = remove_dead_runs(engine)
+    for run in sorted({one.run for one in foreign}):
+        say(f"left alone: run {run}, made on another machine or in another container; there: invoke clean; or by hand:")
+        say(f"  docker rm -f $(docker ps -aq --filter label={RUN_LABEL}={run}); docker network prune")
+    return [f"{one.kind} {one.name}" for one in removed]
+
+
+def image(*, from_packages: bool) -> None:
+    """`invoke image`: build the image of the Docker backend."""
+    from lab.containers.engine import Engine
+    from lab.containers.image import build_image
+
+    print(build_image(Engine(), say, from_packages=from_packages).tag)
+
+
+def bundle(out: Path) -> None:
+    """`invoke bundle`: write what the Docker backend needs to one file."""
+    from lab.containers.bundle import write_bundle
+    from lab.containers.engine import Engine
+
+    write_bundle(Engine(), out, say)
+
+
+def unbundle(file: Path) -> None:
+    """`invoke unbundle`: check such a file, and load it."""
+    from lab.containers.bundle import load_bundle
+    from lab.containers.engine import Engine
+
+    load_bundle(Engine(), file, say)
+    print("ready: invoke lab --backend docker --offline")
+
+
 def doctor(runs: Path, *, as_json: bool) -> bool:
-    """`invoke doctor`: what this machine has and lacks; whether a backend can run."""
+    """`invoke doctor`: what this machine has and lacks, for each backend; whether one can run."""
     from dataclasses import asdict
 
-    from lab.doctor import examine
+    from lab.doctor import examine, examine_docker
 
-    checks = examine(runs)
-    ready = all(check.ok for check in checks)
+    backends = {"netns": examine(runs), "docker": examine_docker()}
+    ready = {name: all(check.ok for check in checks) for name, checks in backends.items()}
     if as_json:
-        print_json({"netns": {"ready": ready, "checks": [asdict(check) for check in checks]}})
-        return ready
+        print_json(
+            {
+                name: {"ready": ready[name], "checks": [asdict(check) for check in checks]}
+                for name, checks in backends.items()
+            }
+        )
+        return any(ready.values())
+    for name, checks in backends.items():
+        print(f"The {name} backend needs")
+        _print_checks(checks)
+        print(f"{'ready' if ready[name] else 'not ready'}: invoke lab --backend {name}\n")
+    print("ready: invoke lab" if any(ready.values()) else "not ready: mend the first ✗ of a backend, then ask again")
+    return any(ready.values())
+
+
+def _print_checks(checks: "Iterable[Check]") -> None:
     paint = style()
-    print("The netns backend needs")
     for check in checks:
         mark = paint.paint("pass", "✓") if check.ok else paint.paint("fail", "✗")
         first, *rest = paint.wrapped(f"{check.name}: {printable(check.found)}", "  ", "  ")
         print("\n".join((f"{mark} {first.removeprefix('  ')}", *rest)))
         if check.mend:
             print(f"  mend: {check.mend}")
-    print("\nready: invoke lab" if ready else "\nnot ready: mend the first ✗, then ask again")
-    return ready

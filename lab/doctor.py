@@ -20,21 +20,34 @@ class Check:
     mend: str = ""
 
 
+Try = tuple[str, Callable[[], str]]
+
+
 def examine(runs: Path) -> tuple[Check, ...]:
     """Try all that the netns backend needs; what depends on something missing is not tried."""
-    tries: tuple[tuple[str, Callable[[], str]], ...] = (
+    return _tried(
         ("Linux", _linux),
         ("curl", _curl),
         ("hosts: namespaces and TAP devices", _hosts),
         ("the folder of runs", lambda: _writable(runs)),
+        alone="Linux",
     )
+
+
+def examine_docker() -> tuple[Check, ...]:
+    """Try all that the Docker backend needs."""
+    return _tried(("engine", _engine), ("docker compose", _compose), ("image", _image), alone="engine")
+
+
+def _tried(*tries: Try, alone: str) -> tuple[Check, ...]:
+    """Each of `tries` in turn; none of the others where `alone` fails."""
     checks: list[Check] = []
     for name, attempt in tries:
         try:
             checks.append(Check(name, ok=True, found=attempt()))
         except LabError as error:
             checks.append(Check(name, ok=False, found=str(error), mend=error.next_step))
-            if name == "Linux":
+            if name == alone:
                 break
     return tuple(checks)
 
@@ -87,3 +100,36 @@ def _writable(runs: Path) -> str:
 
     Folder(runs, "doctor").discard()
     return str(runs)
+
+
+def _engine() -> str:
+    from lab.containers.engine import Engine, engine_errors
+
+    engine = Engine()
+    with engine_errors("doctor"):
+        facts = engine.facts
+    engine.close()
+    return f"{facts['engine']} at {engine.host}, API {facts['engine_api']}"
+
+
+def _compose() -> str:
+    from lab.containers.compose import compose_version, find_compose
+
+    path = find_compose()
+    return f"version {compose_version(path) or 'unknown'} at {path}"
+
+
+def _image() -> str:
+    from lab.containers.engine import Engine, engine_errors
+    from lab.containers.image import find_image, image_tag
+
+    engine = Engine()
+    with engine_errors("doctor"):
+        image = find_image(engine)
+    engine.close()
+    if image is None:
+        raise LabError(
+            f"{image_tag()} isn't there; the first run would build it",
+            "invoke image (without a registry: invoke image --from-packages)",
+        )
+    return f"{image.tag}, {image.size / 1e6:.0f} MB"

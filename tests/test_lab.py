@@ -20,6 +20,7 @@ from tests.test_sequence import VECTORS
 
 pytestmark = pytest.mark.needs("netns")
 INVOKE = [sys.executable, "-m", "invoke"]
+LAB = ("lab", "--backend", "netns")
 
 
 def invoke(*words: str | Path, cwd: Path = HERE, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -32,7 +33,7 @@ def play(tmp_path: Path, scenario: str) -> tuple[dict[str, Any], Path]:
     """Run a scenario's text; its report and its folder."""
     path = tmp_path / "generated.toml"
     path.write_text(scenario)
-    done = invoke("lab", "--scenario", path, "--json", "--runs", tmp_path / "runs")
+    done = invoke(*LAB, "--scenario", path, "--json", "--runs", tmp_path / "runs")
     assert done.stdout, done.stderr
     (folder,) = (tmp_path / "runs").iterdir()
     report = json.loads(done.stdout)
@@ -59,7 +60,7 @@ def tshark_lines(capture: Path, *options: str) -> dict[int, str]:
 
 
 def test_the_baseline_passes_and_has_the_shape_of_2016(tmp_path: Path) -> None:
-    done = invoke("lab", "--json", "--runs", tmp_path)
+    done = invoke(*LAB, "--json", "--runs", tmp_path)
     report = json.loads(done.stdout)
     assert (done.returncode, report["verdict"], done.stderr) == (0, "pass", "")
     assert report["fingerprint"]["shape"] == VECTORS[0]["shape_hash"]
@@ -71,7 +72,7 @@ def test_the_baseline_passes_and_has_the_shape_of_2016(tmp_path: Path) -> None:
 
 
 def test_a_run_keeps_capture_report_scenario_logs_and_provenance(tmp_path: Path) -> None:
-    done = invoke("lab", "--json", "--runs", tmp_path)
+    done = invoke(*LAB, "--json", "--runs", tmp_path)
     (folder,) = tmp_path.iterdir()
     assert {path.name for path in folder.iterdir()} == {
         "capture.pcap",
@@ -99,7 +100,7 @@ def test_a_run_keeps_capture_report_scenario_logs_and_provenance(tmp_path: Path)
 
 
 def test_analyze_tells_the_same_of_the_capture(tmp_path: Path) -> None:
-    run = json.loads(invoke("lab", "--json", "--runs", tmp_path).stdout)
+    run = json.loads(invoke(*LAB, "--json", "--runs", tmp_path).stdout)
     (folder,) = tmp_path.iterdir()
     again = json.loads(invoke("analyze", folder / "capture.pcap", "--json").stdout)
     assert again["fingerprint"] == run["fingerprint"]
@@ -204,7 +205,7 @@ def test_the_sample_is_printed_as_tshark_prints_it() -> None:
 
 @pytest.mark.parametrize("path", pack(), ids=lambda path: path.stem)
 def test_every_scenario_of_the_pack_comes_out_as_it_says(tmp_path: Path, path: Path) -> None:
-    report = json.loads(invoke("lab", "-s", path.stem, "--json", "--runs", tmp_path).stdout)
+    report = json.loads(invoke(*LAB, "-s", path.stem, "--json", "--runs", tmp_path).stdout)
     assert report["verdict"] == "pass"
     assert [finding["status"] for finding in report["findings"] if finding["rule"] == "expect.sequence"] == ["pass"]
 
@@ -294,7 +295,7 @@ def test_of_many_addresses_the_same_one_is_used_every_time(tmp_path: Path) -> No
     path = tmp_path / "many.toml"
     addresses = ",".join(f'"198.51.100.{number}"' for number in range(1, 21))
     path.write_text(f'[names]\nx=[{addresses}]\n[client]\ncurl=["http://x/"]')
-    words = ("lab", "--scenario", path, "--json", "--runs", tmp_path / "runs")
+    words = (*LAB, "--scenario", path, "--json", "--runs", tmp_path / "runs")
     prints = {json.loads(invoke(*words).stdout)["fingerprint"]["exact"] for _ in range(5)}
     assert len(prints) == 1
 
@@ -329,7 +330,7 @@ def test_the_machines_own_resolver_and_proxies_are_not_asked(tmp_path: Path) -> 
         "HOME": str(home),
         "RES_OPTIONS": "timeout:1",
     }
-    done = invoke("lab", "--json", "--runs", tmp_path / "runs", env=env)
+    done = invoke(*LAB, "--json", "--runs", tmp_path / "runs", env=env)
     assert json.loads(done.stdout)["verdict"] == "pass"
 
 
@@ -338,7 +339,7 @@ def test_a_run_does_not_touch_the_callers_namespaces(tmp_path: Path) -> None:
         return Path("/proc/net/dev").read_text().count("\n").__str__(), Path("/proc/self/mountinfo").read_text()
 
     before = seen()
-    invoke("lab", "--json", "--runs", tmp_path)
+    invoke(*LAB, "--json", "--runs", tmp_path)
     assert seen() == before
 
 
@@ -346,7 +347,7 @@ def test_a_run_does_not_touch_the_callers_namespaces(tmp_path: Path) -> None:
 def test_runs_give_one_exact_fingerprint(tmp_path: Path, *, busy: bool) -> None:
     load = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1) if busy]
     try:
-        reports = [json.loads(invoke("lab", "--json", "--runs", tmp_path).stdout) for _ in range(8)]
+        reports = [json.loads(invoke(*LAB, "--json", "--runs", tmp_path).stdout) for _ in range(8)]
     finally:
         for process in load:
             process.kill()
@@ -356,7 +357,7 @@ def test_runs_give_one_exact_fingerprint(tmp_path: Path, *, busy: bool) -> None:
 
 
 def test_labs_side_by_side_do_not_disturb_each_other(tmp_path: Path) -> None:
-    command = [*INVOKE, "lab", "--json", "--runs", str(tmp_path)]
+    command = [*INVOKE, *LAB, "--json", "--runs", str(tmp_path)]
     runs = [subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     reports = [json.loads(run.communicate(timeout=60)[0]) for run in runs]
     assert {report["verdict"] for report in reports} == {"pass"}
@@ -364,7 +365,7 @@ def test_labs_side_by_side_do_not_disturb_each_other(tmp_path: Path) -> None:
 
 
 def test_the_report_fits_eighty_columns_and_ends_with_verdict_and_folder(tmp_path: Path) -> None:
-    done = invoke("lab", "--explain", "--runs", tmp_path, env={"COLUMNS": "80"})
+    done = invoke(*LAB, "--explain", "--runs", tmp_path, env={"COLUMNS": "80"})
     assert done.returncode == 0
     assert [line for line in done.stdout.splitlines() if len(line) > 80 and not line.startswith("the run:")] == []
     assert re.search(r"✓ pass  \(15 pass\)\nthe run: .*baseline", done.stdout)
@@ -386,7 +387,7 @@ def test_doctor_speaks_json(tmp_path: Path) -> None:
 
 def test_a_scenario_anywhere_runs_as_well_as_one_of_the_pack(tmp_path: Path) -> None:
     shutil.copy(HERE / "lab" / "scenarios" / "baseline.toml", tmp_path / "elsewhere.toml")
-    there = invoke("lab", "--json", "--scenario", tmp_path / "elsewhere.toml", "--runs", tmp_path / "runs")
-    here = invoke("lab", "--json", "--scenario", "baseline", "--runs", tmp_path / "runs")
+    there = invoke(*LAB, "--json", "--scenario", tmp_path / "elsewhere.toml", "--runs", tmp_path / "runs")
+    here = invoke(*LAB, "--json", "--scenario", "baseline", "--runs", tmp_path / "runs")
     prints = {json.loads(done.stdout)["fingerprint"]["exact"] for done in (there, here)}
     assert len(prints) == 1

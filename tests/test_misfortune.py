@@ -16,7 +16,7 @@ from lab.bench import traces
 from lab.errors import BackendError
 from lab.netns.isolation import require_linux
 from tests.conftest import HERE
-from tests.test_lab import INVOKE, invoke
+from tests.test_lab import INVOKE, LAB, invoke
 
 pytestmark = pytest.mark.needs("netns")
 SLOW = '[names]\na="192.0.2.9"\n[wire]\ndelay="300ms"\n[client]\ncurl=["http://a/"]\n'
@@ -61,7 +61,7 @@ def start(tmp_path: Path, scenario: str | None = None, *words: str) -> subproces
         path = tmp_path / "slow.toml"
         path.write_text(scenario)
         chosen = ["--scenario", str(path)]
-    command = [*INVOKE, "lab", "--json", "--runs", str(tmp_path / "runs"), *chosen, *words]
+    command = [*INVOKE, *LAB, "--json", "--runs", str(tmp_path / "runs"), *chosen, *words]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=HERE, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
@@ -190,7 +190,7 @@ def test_a_process_of_the_lab_that_dies_is_named(tmp_path: Path, victim: str) ->
 
 
 def test_no_curl_is_said_with_what_to_install(tmp_path: Path) -> None:
-    done = invoke("lab", "--runs", tmp_path / "runs", env={"PATH": str(tmp_path)})
+    done = invoke(*LAB, "--runs", tmp_path / "runs", env={"PATH": str(tmp_path)})
     assert done.returncode == 3
     assert is_one_clear_message(done.stderr)
     assert "install" in done.stderr
@@ -201,7 +201,7 @@ def test_a_curl_that_cannot_run_is_said(tmp_path: Path) -> None:
     curl = tmp_path / "curl"
     curl.write_text("#!/nonexistent/sh\n")
     curl.chmod(0o755)
-    done = invoke("lab", "--runs", tmp_path / "runs", env={"PATH": str(tmp_path)})
+    done = invoke(*LAB, "--runs", tmp_path / "runs", env={"PATH": str(tmp_path)})
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
     assert "curl" in done.stderr
@@ -220,21 +220,21 @@ def test_wrong_use_exits_2_and_makes_nothing(tmp_path: Path, words: list[str]) -
 def test_curl_arguments_that_curl_refuses_are_told_in_its_words(tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
     path.write_text('[client]\ncurl = ["--no-such-option", "http://a/"]\n')
-    done = invoke("lab", "--scenario", path, "--runs", tmp_path / "runs")
+    done = invoke(*LAB, "--scenario", path, "--runs", tmp_path / "runs")
     assert done.returncode == 3
     assert "curl ended with status 2" in done.stderr
 
 
 def test_runs_that_is_a_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
-    done = invoke("lab", "--runs", tmp_path / "runs")
+    done = invoke(*LAB, "--runs", tmp_path / "runs")
     assert done.returncode == 2
     assert is_one_clear_message(done.stderr)
 
 
 def in_namespace(setup: str, *words: str | Path, cwd: Path = HERE) -> subprocess.CompletedProcess[str]:
-    """`invoke` behind a shell script of set-up commands, in a mount namespace of its own."""
-    script = f'set -e\n{setup}\nexec "$@"'
+    """`invoke` behind a shell script of set-up commands, in a mount namespace of its own; no engine is reachable."""
+    script = f'set -e\n{setup}\nexport DOCKER_HOST=unix:///nonexistent\nexec "$@"'
     command = ["unshare", "--mount", "sh", "-c", script, "sh", *INVOKE, *map(str, words)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
 
@@ -260,7 +260,7 @@ def test_another_system_is_named_with_the_way_to_go_on(platform: str, name: str)
     ids=["no device node", "a node without a driver"],
 )
 def test_no_tun_device_is_said_by_lab_and_doctor(tmp_path: Path, setup: str, complaint: str, mend: str) -> None:
-    done = in_namespace(setup, "lab", "--runs", tmp_path / "runs")
+    done = in_namespace(setup, *LAB, "--runs", tmp_path / "runs")
     assert done.returncode == 3
     assert is_one_clear_message(done.stderr), done.stderr
     assert complaint in done.stderr
@@ -275,7 +275,7 @@ def test_no_tun_device_is_said_by_lab_and_doctor(tmp_path: Path, setup: str, com
 @pytest.mark.parametrize("size", ["4k", "8k", "12k", "16k", "20k", "28k"])
 def test_a_full_disk_is_said(tmp_path: Path, size: str) -> None:
     (tmp_path / "runs").mkdir()
-    done = in_namespace(f"mount -t tmpfs -o size={size} none {tmp_path}/runs", "lab", "--runs", tmp_path / "runs")
+    done = in_namespace(f"mount -t tmpfs -o size={size} none {tmp_path}/runs", *LAB, "--runs", tmp_path / "runs")
     assert done.returncode in (2, 3)
     assert is_one_clear_message(done.stderr), done.stderr
 
@@ -283,21 +283,21 @@ def test_a_full_disk_is_said(tmp_path: Path, size: str) -> None:
 @pytest.mark.needs("root", "unshare")
 def test_a_read_only_folder_of_runs_is_said(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    done = in_namespace(f"mount -t tmpfs -o ro none {tmp_path}/runs", "lab", "--runs", tmp_path / "runs")
+    done = in_namespace(f"mount -t tmpfs -o ro none {tmp_path}/runs", *LAB, "--runs", tmp_path / "runs")
     assert done.returncode == 2
     assert is_one_clear_message(done.stderr)
     assert "Read-only file system" in done.stderr
 
 
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
-    command = f"{' '.join(INVOKE)} lab --explain --runs {tmp_path} | head -n 1"
+    command = f"{' '.join(INVOKE)} {' '.join(LAB)} --explain --runs {tmp_path} | head -n 1"
     done = subprocess.run(["sh", "-c", command], cwd=HERE, capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr == ""
 
 
 @pytest.mark.parametrize("redirect", [">&-", ">/dev/full", "<&-"])
 def test_closed_and_full_streams_are_survived(tmp_path: Path, redirect: str) -> None:
-    command = f"{' '.join(INVOKE)} lab --runs {tmp_path} {redirect}"
+    command = f"{' '.join(INVOKE)} {' '.join(LAB)} --runs {tmp_path} {redirect}"
     done = subprocess.run(["sh", "-c", command], cwd=HERE, capture_output=True, text=True, timeout=60, check=False)
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
@@ -305,7 +305,7 @@ def test_closed_and_full_streams_are_survived(tmp_path: Path, redirect: str) -> 
 
 
 def test_a_terminal_that_knows_no_arrows_is_survived(tmp_path: Path) -> None:
-    done = invoke("lab", "--runs", tmp_path, env={"PYTHONIOENCODING": "latin-1"})
+    done = invoke(*LAB, "--runs", tmp_path, env={"PYTHONIOENCODING": "latin-1"})
     assert done.returncode == 0
     assert "? pass" in done.stdout
 
@@ -345,7 +345,7 @@ def stand_in(tmp_path: Path, script: str) -> dict[str, str]:
 @pytest.mark.usefixtures("nothing_stays")
 def test_a_curl_ended_by_a_signal_is_no_failure_of_the_fetch(tmp_path: Path) -> None:
     env = stand_in(tmp_path, '[ "$1" = --version ] && exec "$CURL" --version\nkill -SEGV $$')
-    done = invoke("lab", "--json", "--runs", tmp_path / "runs", env=env)
+    done = invoke(*LAB, "--json", "--runs", tmp_path / "runs", env=env)
     assert (done.returncode, json.loads(done.stdout)["verdict"]) == (3, "inconclusive")
     assert "curl was ended by signal 11" in json.loads(done.stdout)["capture"]["problems"]
 
@@ -353,7 +353,7 @@ def test_a_curl_ended_by_a_signal_is_no_failure_of_the_fetch(tmp_path: Path) -> 
 @pytest.mark.usefixtures("nothing_stays")
 def test_a_curl_that_never_tells_its_version_holds_nothing_up(tmp_path: Path) -> None:
     env = stand_in(tmp_path, '[ "$1" = --version ] && sleep 1000\nexec "$CURL" "$@"')
-    done = invoke("lab", "--json", "--runs", tmp_path / "runs", env=env)
+    done = invoke(*LAB, "--json", "--runs", tmp_path / "runs", env=env)
     assert json.loads(done.stdout)["verdict"] == "pass"
     (folder,) = (tmp_path / "runs").iterdir()
     assert json.loads((folder / "run.json").read_text())["versions"]["curl"].startswith("unknown")
@@ -361,7 +361,7 @@ def test_a_curl_that_never_tells_its_version_holds_nothing_up(tmp_path: Path) ->
 
 def test_a_curl_that_cannot_be_started_in_the_lab_is_said(tmp_path: Path) -> None:
     env = stand_in(tmp_path, '[ "$1" = --version ] && { rm -f "$0"; exit; }')
-    done = invoke("lab", "--json", "--runs", tmp_path / "runs", env=env)
+    done = invoke(*LAB, "--json", "--runs", tmp_path / "runs", env=env)
     assert done.returncode == 3
     assert is_one_clear_message(done.stderr)
     assert "curl could not be started" in done.stderr
@@ -374,7 +374,7 @@ def test_curl_can_write_into_its_own_folder_alone(tmp_path: Path) -> None:
     path.write_text(
         f'[names]\na="192.0.2.9"\n[server]\nbody=9\n[client]\ncurl=["-o", "{outside}", "http://a/1", "-O", "http://a/inside"]\n'
     )
-    invoke("lab", "--scenario", path, "--json", "--runs", tmp_path / "runs")
+    invoke(*LAB, "--scenario", path, "--json", "--runs", tmp_path / "runs")
     assert not outside.exists()
     (folder,) = (tmp_path / "runs").iterdir()
     assert [file.name for file in (folder / "client-files").iterdir()] == ["inside"]
@@ -385,7 +385,7 @@ def test_curl_can_write_into_its_own_folder_alone(tmp_path: Path) -> None:
 def test_the_machines_domain_is_not_searched(tmp_path: Path) -> None:
     path = tmp_path / "gone.toml"
     path.write_text('[client]\ncurl = ["http://gone.lab.test/"]\n')
-    command = [*INVOKE, "lab", "--scenario", str(path), "--json", "--runs", str(tmp_path / "runs")]
+    command = [*INVOKE, *LAB, "--scenario", str(path), "--json", "--runs", str(tmp_path / "runs")]
     script = 'echo vm.corp.example > /proc/sys/kernel/hostname; exec "$@"'
     done = subprocess.run(
         ["unshare", "--uts", "sh", "-c", script, "sh", *command], cwd=HERE, capture_output=True, text=True, check=False

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import HERE
-from tests.test_lab import INVOKE
+from tests.test_lab import INVOKE, LAB
 from tests.test_misfortune import is_one_clear_message
 
 pytestmark = pytest.mark.needs("netns", "root", "unshare", "setpriv")
@@ -73,7 +73,7 @@ def as_user(
 
 
 def test_an_ordinary_user_runs_the_lab_in_a_user_namespace(scratch: Path) -> None:
-    done = as_user(scratch, "lab", "--json")
+    done = as_user(scratch, *LAB, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["verdict"] == "pass"
     (folder,) = (scratch / "runs").iterdir()
@@ -82,8 +82,8 @@ def test_an_ordinary_user_runs_the_lab_in_a_user_namespace(scratch: Path) -> Non
 
 
 def test_user_and_root_get_the_same_exact_fingerprint(scratch: Path) -> None:
-    user = json.loads(as_user(scratch, "lab", "--json").stdout)
-    command = [*INVOKE, "lab", "--json", "--runs", str(scratch / "as-root")]
+    user = json.loads(as_user(scratch, *LAB, "--json").stdout)
+    command = [*INVOKE, *LAB, "--json", "--runs", str(scratch / "as-root")]
     root = json.loads(subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True).stdout)
     assert user["fingerprint"] == root["fingerprint"]
 
@@ -95,7 +95,7 @@ def test_doctor_says_that_a_user_can(scratch: Path) -> None:
 
 
 def test_a_tun_device_for_root_alone_is_said(scratch: Path) -> None:
-    done = as_user(scratch, "lab", tun_mode="600")
+    done = as_user(scratch, *LAB, tun_mode="600")
     assert done.returncode == 3
     assert is_one_clear_message(done.stderr)
     assert "/dev/net/tun may not be opened by this user" in done.stderr
@@ -111,7 +111,8 @@ FORBID = """
 
 def test_forbidden_user_namespaces_are_said_with_the_setting(scratch: Path) -> None:
     for task in ("lab", "doctor"):
-        done = as_user(scratch, task, then=f"{AS_NOBODY} {FORBID.strip()}")
+        words = LAB if task == "lab" else (task,)
+        done = as_user(scratch, *words, then=f"{AS_NOBODY} {FORBID.strip()}")
         assert done.returncode == 3
         said = done.stderr if task == "lab" else done.stdout
         assert "new user namespace" in " ".join(said.split()), said

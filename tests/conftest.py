@@ -24,6 +24,10 @@ def missing(component: str) -> str:
 
         with tempfile.TemporaryDirectory() as runs:
             return "; ".join(check.found for check in examine(Path(runs)) if not check.ok)
+    if component == "docker":
+        from lab.doctor import examine_docker
+
+        return "; ".join(check.found for check in examine_docker() if not check.ok)
     if component == "root":
         return "" if os.geteuid() == 0 else "this is an ordinary user"
     if component == "captures":

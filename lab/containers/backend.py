@@ -28,7 +28,7 @@ from lab.settled import all_closed
 ROLES = ("client", "resolver", "server", "sidecar")
 READY = {"resolver": "dnsmasq[1]: started", "server": "start worker process ", "sidecar": "listening on eth0"}
 UP_S, READY_S, STEP_S = 60.0, 15.0, 20.0
-QUIET_S, SETTLE_S, SENTINEL_S = 0.02, 5.0, 5.0
+QUIET_S, SETTLE_S, SENTINEL_S, COUNTS_S = 0.02, 5.0, 5.0, 5.0
 POLL_S = 0.005  # between two looks at a log
 TRIES = 3  # of subnets that the engine refuses
 OVERLAP = "overlap"
@@ -201,6 +201,7 @@ class DockerLab:
                 _copy(command, body, errors, start + deadline_s + STEP_S)
             status = command.wait(time.monotonic() + STEP_S)
             command.close()
+            self._require_alive()
         if status is None:
             raise StepError("client", "the engine doesn't say how curl ended", "see lab.log in the run's folder")
         if status in COULD_NOT_START:
@@ -209,6 +210,14 @@ class DockerLab:
         if status == KILLED and time.monotonic() - start >= deadline_s:
             return ClientResult(self._command, None)
         return ClientResult(self._command, 128 - status if status > 128 else status)
+
+    def _require_alive(self) -> None:
+        """A service that died while the client ran is the lab's fault, not the fetch's."""
+        for role in ("client", "resolver", "server"):
+            state = self._engine.api.inspect_container(self._container(role))["State"]
+            if not state["Running"]:
+                message = f"the {role} died while the client ran (status {state['ExitCode']})"
+                raise StepError("client", message, _see_log(role))
 
     def settle(self) -> bool:
         """Wait until every connection in the capture has closed and nothing more came for `QUIET_S`."""
@@ -250,7 +259,7 @@ class DockerLab:
 
         with suppress(docker.errors.APIError):  # it has ended already
             self._engine.api.kill(self._container("sidecar"), "SIGINT")
-        deadline = time.monotonic() + STEP_S
+        deadline = time.monotonic() + COUNTS_S
         while "dropped by kernel" not in (counts := parse_counts(self._log("sidecar"))):
             state = self._engine.api.inspect_container(self._container("sidecar"))["State"]
             if not state["Running"] or time.monotonic() > deadline:

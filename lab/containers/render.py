@@ -169,11 +169,11 @@ def _headers(response: Response) -> str:
         if name.lower() == "content-type":
             lines.append(f"      default_type {_quoted(value)};\n")
         else:
-            lines.append(f"      add_header {_quoted(name)} {_quoted(value)} always;\n")
+            lines.append(f"      add_header {_quoted(name)} {_quoted(value).replace('$', '${dollar}')} always;\n")
     return "".join(lines)
 
 
 def _quoted(text: str) -> str:
-    """A string of nginx's in which nothing is special; a dollar sign can only come out of a variable."""
+    """A string of nginx's. Where nginx looks for variables in it, a dollar sign can only come out of one."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + escaped.replace("$", "${dollar}") + '"'
+    return f'"{escaped}"'

@@ -232,11 +232,13 @@ def test_runs_that_is_a_file_is_said(tmp_path: Path) -> None:
     assert is_one_clear_message(done.stderr)
 
 
-def in_namespace(setup: str, *words: str | Path, cwd: Path = HERE) -> subprocess.CompletedProcess[str]:
-    """`invoke` behind a shell script of set-up commands, in a mount namespace of its own; no engine is reachable."""
-    script = f'set -e\n{setup}\nexport DOCKER_HOST=unix:///nonexistent\nexec "$@"'
+def in_namespace(
+    setup: str, *words: str | Path, engine: str = "unix:///nonexistent"
+) -> subprocess.CompletedProcess[str]:
+    """`invoke` behind a shell script of set-up commands, in a mount namespace of its own, with `engine` as Docker's."""
+    script = f'set -e\n{setup}\nexport DOCKER_HOST={engine}\nexec "$@"'
     command = ["unshare", "--mount", "sh", "-c", script, "sh", *INVOKE, *map(str, words)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize(("platform", "name"), [("darwin", "macOS"), ("win32", "Windows"), ("freebsd14", "freebsd14")])

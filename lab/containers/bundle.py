@@ -246,7 +246,9 @@ def _load(engine: Engine, file: IO[bytes], image: ImageContent, path: Path) -> N
         found = find_image(engine)
         errors = [str(line["error"]) for line in said if "error" in line]
         if errors or found is None:
-            raise StepError("unbundle", f"the engine didn't load the image: {_listed(errors) or 'no reason given'}")
+            said_why = _listed(errors) or "no reason given"
+            mend = "free some disk: docker system df" if "no space left" in said_why else "see the engine: docker info"
+            raise StepError("unbundle", f"the engine didn't load the image: {said_why}", mend)
         if found.layers != image.layers:
             raise StepError("unbundle", "the engine's image isn't the bundle's", "remove it: docker rmi " + image_tag())
         engine.api.tag(image_tag(), REPOSITORY, "latest")

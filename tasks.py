@@ -93,15 +93,17 @@ def doctor(_: Context, json=False, runs=RUNS):  # type: ignore[no-untyped-def]
     raise Exit(code=0 if commands().doctor(Path(runs), as_json=json) else 3)
 
 
-@task(help={"runs": "warm runs to time", "repeat": "runs in a row, half of them with every core busy"})
+@task(
+    help={
+        "backend": "netns or docker; left out, each that is ready",
+        "runs": "warm runs to time (docker: half as many, in pairs with docker compose by hand)",
+        "repeat": "runs in a row (netns: half with every core busy; docker: a quarter as many, then four at a time)",
+    }
+)
 @for_people
-def bench(_: Context, runs=20, repeat=200):  # type: ignore[no-untyped-def]
-    """Measure a run and how alike runs are; docs/benchmarks.md holds such a table."""
-    from lab.bench import bench as measure
-
-    table, good = measure(runs, repeat, say)
-    print(table)
-    raise Exit(code=0 if good else 1)
+def bench(_: Context, backend="", runs=20, repeat=200):  # type: ignore[no-untyped-def]
+    """Measure a run and how alike runs are; docs/benchmarks.md holds such tables."""
+    raise Exit(code=0 if commands().bench(backend or None, runs, repeat) else 1)
 
 
 @task(help={"tests": "run pytest, too"})

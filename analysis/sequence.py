@@ -10,14 +10,16 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from analysis.dns import Lookup
 from analysis.errors import InputError
-from analysis.http import Exchange
 from analysis.packet import ACK, FIN, RST, SYN
 from analysis.segment import PEER, Role, Segment, flag_names
-from analysis.story import Story
+
+if TYPE_CHECKING:  # whoever only reads a sequence, as a scenario does, needn't load what finds a story
+    from analysis.dns import Lookup
+    from analysis.http import Exchange
+    from analysis.story import Story
 
 LONGEST_TEXT = 120
 ANY_NAME = "NAME"  # in a shape; upper case, since names are written in lower case
@@ -88,7 +90,7 @@ class Sequence:
         return hashlib.sha256(str(self).encode()).hexdigest()
 
 
-def exact_sequence(story: Story) -> Sequence:
+def exact_sequence(story: "Story") -> Sequence:
     """The exact form of `story`."""
     used = {connection.server.address for connection in story.connections}
     lookups = sorted((_lookup_line(lookup, used) for lookup in story.lookups), key=lambda line: (line.name, line.type))
@@ -101,7 +103,7 @@ def exact_sequence(story: Story) -> Sequence:
     return Sequence(tuple(lines), "exact")
 
 
-def _lookup_line(lookup: Lookup, used: set[str]) -> LookupLine:
+def _lookup_line(lookup: "Lookup", used: set[str]) -> LookupLine:
     if lookup.status == "answered" and lookup.addresses:
         roles = ("server",) if used & set(lookup.addresses) else ()
         outcome = (*roles, *sorted(address for address in lookup.addresses if address not in used))
@@ -119,7 +121,7 @@ def _name(name: str) -> str:
     return "".join(char if "!" <= char <= "~" and char not in '",<>#' else f"\\{ord(char):03d}" for char in name)
 
 
-def _start_lines(exchanges: Iterable[Exchange]) -> dict[tuple[int, Role], str]:
+def _start_lines(exchanges: "Iterable[Exchange]") -> dict[tuple[int, Role], str]:
     """The start line of each HTTP message, by the first frame that carries it and its sender."""
     texts: dict[tuple[int, Role], str] = {}
     for exchange in exchanges:

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,29 +20,35 @@ from lab.record import PARTIAL
 
 HERE = Path(__file__).parent.parent
 BUSY = "while True: pass"
+Progress = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class Batch:
-    """Runs of one kind: seconds each, the exact fingerprints and verdicts seen."""
+    """Runs of one kind: seconds each, the fingerprints and verdicts seen."""
 
     name: str
+    backend: str
     seconds: list[float] = field(default_factory=list)
-    fingerprints: Counter[str] = field(default_factory=Counter)
+    exact: Counter[str] = field(default_factory=Counter)
+    shapes: Counter[str] = field(default_factory=Counter)
     verdicts: Counter[str] = field(default_factory=Counter)
 
     def row(self) -> str:
         """A row of the Markdown table."""
-        low, middle, high = min(self.seconds), statistics.median(self.seconds), max(self.seconds)
         verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(self.verdicts.items()))
-        runs, prints = len(self.seconds), len(self.fingerprints)
-        return f"| {self.name} | {runs} | {low:.3f} | {middle:.3f} | {high:.3f} | {prints} | {verdicts} |"
+        return f"| {self.name} | {times(self.seconds)} | {len(self.exact)} | {len(self.shapes)} | {verdicts} |"
 
 
 HEAD = (
-    "| `invoke lab`, whole process | runs | min s | median s | max s | exact fingerprints | verdicts |\n"
-    "| --- | --- | --- | --- | --- | --- | --- |"
+    "| `invoke lab --backend {}`, whole process | runs | min s | median s | max s | exact | shapes | verdicts |\n"
+    "| --- | --- | --- | --- | --- | --- | --- | --- |"
 )
+
+
+def times(seconds: list[float]) -> str:
+    """How many, and their minimum, median and maximum, as cells of a table."""
+    return f"{len(seconds)} | {min(seconds):.3f} | {statistics.median(seconds):.3f} | {max(seconds):.3f}"
 
 
 def machine() -> str:
@@ -52,49 +59,55 @@ def machine() -> str:
     return f"{os.cpu_count()} × {model}, Linux {kernel}, Python {platform.python_version()}"
 
 
-def bench(runs: int, repeat: int, progress: Callable[[str], None]) -> tuple[str, bool]:
-    """Time `runs` warm runs, then do `repeat`, half of them with every core kept busy.
+def bench(runs: int, repeat: int, progress: Progress) -> tuple[str, bool]:
+    """Time `runs` warm runs of the netns backend, then do `repeat`, half of them with every core kept busy.
 
     A Markdown table, and whether every run passed with one exact fingerprint and left nothing behind.
     """
     before = traces()
     with tempfile.TemporaryDirectory() as folder:
-        _one(Path(folder), Batch("cold"))
-        quick = _batch("warm", runs, Path(folder), progress)
-        quiet = _batch("in a row, quiet", repeat - repeat // 2, Path(folder), progress)
+        one_run(Path(folder), Batch("cold", "netns"))
+        quick = batch_of("warm", "netns", runs, Path(folder), progress)
+        quiet = batch_of("in a row, quiet", "netns", repeat - repeat // 2, Path(folder), progress)
         with _busy_cores():
-            loaded = _batch("in a row, every core busy", repeat // 2, Path(folder), progress)
+            loaded = batch_of("in a row, every core busy", "netns", repeat // 2, Path(folder), progress)
         partial = len(list(Path(folder).glob(f"{PARTIAL}*")))
-    left = _settled_difference(before)
-    left["partial folders"] = partial
+    left = settled_difference(before) | {"partial folders": partial}
     batches = [batch for batch in (quick, quiet, loaded) if batch.seconds]
-    prints = {fingerprint for batch in batches for fingerprint in batch.fingerprints}
-    verdicts = {verdict for batch in batches for verdict in batch.verdicts}
-    leftovers = ", ".join(f"{count} {name}" for name, count in left.items())
-    lines = [machine(), "", HEAD, *(batch.row() for batch in batches), ""]
-    lines += [f"exact fingerprints in all: {len(prints)}", f"left behind: {leftovers}"]
-    good = len(prints) == 1 and verdicts == {"pass"} and not any(left.values())
-    return "\n".join(lines), good
+    good = all(batch.verdicts.keys() == {"pass"} for batch in batches) and not any(left.values())
+    prints = {fingerprint for batch in batches for fingerprint in batch.exact}
+    lines = [HEAD.format("netns"), *(batch.row() for batch in batches), ""]
+    lines += [f"exact fingerprints in all: {len(prints)}", f"left behind: {listed(left)}"]
+    return "\n".join(lines), good and len(prints) == 1
 
 
-def _batch(name: str, count: int, folder: Path, progress: Callable[[str], None]) -> Batch:
-    batch = Batch(name)
-    for number in range(1, count + 1):
-        _one(folder, batch)
-        if number % 10 == 0 or number == count:
-            progress(f"{name}: {number} of {count}")
+def listed(left: dict[str, int]) -> str:
+    """What was left behind, in words."""
+    return ", ".join(f"{count} {name}" for name, count in left.items())
+
+
+def batch_of(name: str, backend: str, count: int, folder: Path, progress: Progress, at_once: int = 1) -> Batch:
+    """`count` runs of the baseline, `at_once` of them at a time."""
+    batch = Batch(name, backend)
+    with ThreadPoolExecutor(at_once) as pool:
+        started = [pool.submit(one_run, folder, batch) for _ in range(count)]
+        for number, run in enumerate(started, 1):
+            run.result()
+            if number % 10 == 0 or number == count:
+                progress(f"{backend}, {name}: {number} of {count}")
     return batch
 
 
-def _one(folder: Path, batch: Batch) -> None:
+def one_run(folder: Path, batch: Batch) -> None:
     """One whole process, timed; what it reported."""
-    command = [sys.executable, "-m", "invoke", "lab", "--json", "--runs", str(folder)]
+    command = [sys.executable, "-m", "invoke", "lab", "--backend", batch.backend, "--json", "--runs", str(folder)]
     start = time.monotonic()
     done = subprocess.run(command, cwd=HERE, capture_output=True, check=False)
     batch.seconds.append(time.monotonic() - start)
     try:
         report = json.loads(done.stdout)
-        batch.fingerprints[report["fingerprint"]["exact"]] += 1
+        batch.exact[report["fingerprint"]["exact"]] += 1
+        batch.shapes[report["fingerprint"]["shape"]] += 1
         batch.verdicts[report["verdict"]] += 1
     except ValueError:
         batch.verdicts["no report"] += 1
@@ -130,7 +143,7 @@ def traces(mark: str = "invoke\0lab") -> dict[str, int]:
     }
 
 
-def _settled_difference(before: dict[str, int], patience_s: float = 5.0) -> dict[str, int]:
+def settled_difference(before: dict[str, int], patience_s: float = 5.0) -> dict[str, int]:
     """How much more there is than `before`, once the kernel has had time to free what ended."""
     deadline = time.monotonic() + patience_s
     while True:

@@ -6,17 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.capture import read_capture
-from analysis.errors import LabError
-from analysis.report import Report, make_report
+from analysis.errors import InputError, LabError
 from analysis.text import printable
-from analysis.views.json import to_json
-from analysis.views.terminal import render
 from lab.console import say, style
 from lab.interrupts import uninterrupted
 from lab.scenario import Scenario, find_scenario, load_scenario, pack
 
 if TYPE_CHECKING:
+    from analysis.report import Report
     from lab.doctor import Check
 
 
@@ -58,13 +55,19 @@ def _short(path: Path) -> Path:
 
 def analyze(file: Path, host: str | None, *, explain: bool, as_json: bool) -> str:
     """`invoke analyze`: the same report for any capture; the verdict."""
+    from analysis.capture import read_capture
+    from analysis.report import make_report
+
     report = make_report(read_capture(file), host)
     print_report(report, explain=explain, as_json=as_json)
     return report.verdict
 
 
-def print_report(report: Report, *, explain: bool, as_json: bool) -> None:
+def print_report(report: "Report", *, explain: bool, as_json: bool) -> None:
     """A report on standard output, for a person or as JSON."""
+    from analysis.views.json import to_json
+    from analysis.views.terminal import render
+
     if as_json:
         print_json(to_json(report))
     else:
@@ -143,6 +146,28 @@ def unbundle(file: Path) -> None:
 
     load_bundle(Engine(), file, say)
     print("ready: invoke lab --backend docker --offline")
+
+
+def bench(backend: str | None, runs: int, repeat: int) -> bool:
+    """`invoke bench`: tables of times and fingerprints; whether all was as it should be."""
+    from lab.backends import NAMES
+    from lab.bench import bench as bench_netns
+    from lab.bench import machine
+    from lab.containers.bench import bench_docker
+    from lab.doctor import examine_docker
+
+    if backend not in (None, *NAMES):
+        raise InputError(f"there is no backend {backend!r}", f"use one of: {', '.join(NAMES)}")
+    print(machine())
+    good = True
+    if backend in (None, "netns"):
+        table, good = bench_netns(runs, repeat, say)
+        print(f"\n{table}")
+    if backend == "docker" or (backend is None and all(check.ok for check in examine_docker())):
+        table, as_well = bench_docker(max(1, runs // 2), max(1, repeat // 4), say)
+        print(f"\n{table}")
+        good = good and as_well
+    return good
 
 
 def doctor(runs: Path, *, as_json: bool) -> bool:

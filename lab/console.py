@@ -12,7 +12,7 @@ from invoke import Exit
 
 from analysis.errors import LabError
 from analysis.text import printable
-from analysis.views.terminal import Style, terminal_width
+from analysis.views.style import Style, terminal_width
 from lab.interrupts import end_in_good_order, ignore_from_here, raise_if_interrupted
 
 STATUS_OF_VERDICT = {"pass": 0, "fail": 1, "inconclusive": 3}

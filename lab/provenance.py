@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from analysis.report import Report
 from lab import __version__
 from lab.backend import ClientResult, Witness
 from lab.errors import StepError
 from lab.interrupts import raise_if_interrupted
 from lab.scenario import Scenario
+
+if TYPE_CHECKING:
+    from analysis.report import Report
 
 RUN_SCHEMA = "handshake-lab/run/1"
 
@@ -30,7 +32,7 @@ class Run:
     client: ClientResult | None = None
     witness: Witness = field(default_factory=Witness)
     doubts: list[str] = field(default_factory=list)
-    report: Report | None = None
+    report: "Report | None" = None
     failed_step: str | None = None
 
     @contextmanager

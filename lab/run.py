@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from analysis.capture import Capture, Health, read_capture
-from analysis.report import Report, make_report
-from analysis.views.json import to_json
 from lab.backend import Backend, ClientResult, Lab
 from lab.errors import StepError
 from lab.interrupts import uninterrupted
 from lab.provenance import Run, describe_run
 from lab.record import Folder, unwritable
 from lab.scenario import Scenario
+
+if TYPE_CHECKING:
+    from analysis.capture import Health
+    from analysis.report import Report
 
 
 def run_scenario(scenario: Scenario, backend: Backend, runs: Path) -> Run:
@@ -49,6 +51,8 @@ def _keep(run: Run, folder: Folder, failure: StepError | None) -> None:
     folder.write_text("scenario.toml", run.scenario.source)
     folder.write_json("run.json", describe_run(run, failure))
     if run.report:
+        from analysis.views.json import to_json
+
         folder.write_json("report.json", to_json(run.report))
     run.folder = folder.publish()
     if failure is not None:
@@ -94,9 +98,12 @@ def _doubt(run: Run, client: ClientResult, *, settled: bool) -> None:
         run.doubts.append("a connection was still open, or the wire busy, long after curl had ended")
 
 
-def _analyse(run: Run) -> Report:
+def _analyse(run: Run) -> "Report":
+    from analysis.capture import read_capture  # late: the Docker backend has time to load it while compose works
+    from analysis.report import make_report
+
     path = run.folder / "capture.pcap"
-    capture: Capture = read_capture(path)
+    capture = read_capture(path)
     health: Health = "incomplete" if run.doubts or capture.problems else "complete"
     capture = replace(capture, path=path.name, health=health, problems=(*capture.problems, *run.doubts))
     report = make_report(capture, run.scenario.host, run.scenario.expected)

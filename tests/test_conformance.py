@@ -10,7 +10,8 @@ from analysis.capture import read_capture
 from analysis.explain import explain
 from analysis.report import make_report
 from analysis.views.json import to_json
-from analysis.views.terminal import Style, render
+from analysis.views.style import Style
+from analysis.views.terminal import render
 from tests.conftest import CAPTURES
 
 pytestmark = pytest.mark.needs("captures")

@@ -20,7 +20,8 @@ from analysis.text import listed, printable
 from analysis.views.frames import frame_lines
 from analysis.views.json import iso_time, to_json
 from analysis.views.phases import phases
-from analysis.views.terminal import Style, columns, render
+from analysis.views.style import Style, columns
+from analysis.views.terminal import render
 from tests.conftest import HERE
 from tests.craft import NAME, Talk, fetch, lookup, pcap, question, report
 

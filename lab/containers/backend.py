@@ -22,8 +22,8 @@ from lab.containers.sidecar import Sidecar, parse_counts
 from lab.containers.stream import STDOUT, Command
 from lab.curl import curl_command
 from lab.errors import BackendError, StepError
+from lab.interrupts import uninterrupted
 from lab.scenario import Scenario
-from lab.settled import all_closed
 
 ROLES = ("client", "resolver", "server", "sidecar")
 READY = {"resolver": "dnsmasq[1]: started", "server": "start worker process ", "sidecar": "listening on eth0"}
@@ -133,6 +133,7 @@ class DockerLab:
 
     def wait_ready(self) -> None:
         """Return when the containers run and resolver, server and sidecar have said that they listen."""
+        _load_what_comes_after()
         self._wait_up()
         deadline = time.monotonic() + READY_S
         for role, words in READY.items():
@@ -221,6 +222,8 @@ class DockerLab:
 
     def settle(self) -> bool:
         """Wait until every connection in the capture has closed and nothing more came for `QUIET_S`."""
+        from lab.settled import all_closed
+
         sidecar = self._following()
         deadline = time.monotonic() + SETTLE_S
         judged = (-1, False)
@@ -334,6 +337,12 @@ class DockerLab:
             if self._container(role) in there:
                 self._log(role)
         self._keep_logs()
+
+
+def _load_what_comes_after() -> None:
+    """Import the analysis now: compose needs half a second anyhow."""
+    with uninterrupted():
+        import lab.settled  # noqa: F401
 
 
 def _used(networks: list[dict[str, object]]) -> list[Blocker]:

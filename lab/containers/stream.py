@@ -12,6 +12,7 @@ from lab.containers.engine import Engine
 STDOUT, STDERR = 1, 2
 HEADER = struct.Struct(">BxxxI")  # Docker Engine API, "Attach to a container": stream, length
 CHUNK = 1 << 16
+POLL_S = 0.002  # the engine knows the status a moment after the streams have ended
 
 
 class Command:
@@ -58,6 +59,7 @@ class Command:
             status: int | None = self._api.exec_inspect(self._id)["ExitCode"]
             if status is not None:
                 return status
+            time.sleep(POLL_S)
         return None
 
     def close(self) -> None:

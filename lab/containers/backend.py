@@ -33,6 +33,7 @@ POLL_S = 0.005  # between two looks at a log
 TRIES = 3  # of subnets that the engine refuses
 OVERLAP = "overlap"
 SAID_AT_START = re.compile(r"^lab: (sysctl|version) (\S+?)[: ](.*)$", re.MULTILINE)
+AT_THE_START_LINE = ("sh", "-c", 'read -r go && exec "$@" </dev/null', "sh")
 ENVIRONMENT = ("env", "-i", "PATH=/usr/bin:/bin", "LC_ALL=C")  # no proxies of the Docker client's
 COULD_NOT_START = (125, 126, 127)  # timeout(1), env(1)
 KILLED = 137
@@ -90,6 +91,8 @@ class DockerLab:
         self._command = tuple(curl_command("curl", scenario.client))
         self._refused: list[IPv4Network] = []
         self._sidecar: Sidecar | None = None
+        self._client: Command | None = None
+        self._facts: dict[str, object] = {}
         self._down: subprocess.Popen[bytes] | None = None
         self._logs: dict[str, str] = {}
         self._lock: SubnetLock
@@ -181,9 +184,16 @@ class DockerLab:
         return self._logs[role]
 
     def start_capture(self) -> None:
-        """Follow the sidecar's capture, and return when it shows the first sentinel."""
+        """Follow the sidecar's capture, and return when it shows the first sentinel.
+
+        Meanwhile the engine starts the client's command, too, which then waits for `run_client` to let it go.
+        """
+        limit = ("timeout", "--signal=KILL", f"{self._scenario.client.deadline_s:.6f}")
+        words = [*AT_THE_START_LINE, *ENVIRONMENT, *limit, *self._command]
         with engine_errors("capture"):
+            self._client = Command(self._engine, self._container("client"), words, stdin=True)
             self._sidecar = Sidecar(self._engine, self._container("sidecar"), self._folder / "capture.pcap")
+            self._facts = self._find_facts()
             if self._sidecar.begin(SENTINEL_S):
                 return
             said = _last_line(self._log("sidecar"))
@@ -192,16 +202,15 @@ class DockerLab:
 
     def run_client(self) -> ClientResult:
         """Run curl; timeout(1) kills it at the scenario's deadline."""
+        assert self._client is not None  # noqa: S101 - the steps come in order
         deadline_s = self._scenario.client.deadline_s
-        limit = ("timeout", "--signal=KILL", f"{deadline_s:.6f}")
         start = time.monotonic()
         with engine_errors("client"):
-            command = Command(self._engine, self._container("client"), [*ENVIRONMENT, *limit, *self._command])
+            self._client.write(b"go\n")
             out, log = self._folder / "client.out", self._folder / "client.log"
             with out.open("wb") as body, log.open("wb") as errors:
-                _copy(command, body, errors, start + deadline_s + STEP_S)
-            status = command.wait(time.monotonic() + STEP_S)
-            command.close()
+                _copy(self._client, body, errors, start + deadline_s + STEP_S)
+            status = self._client.wait(time.monotonic() + STEP_S)
             self._require_alive()
         if status is None:
             raise StepError("client", "the engine doesn't say how curl ended", "see lab.log in the run's folder")
@@ -251,9 +260,9 @@ class DockerLab:
             counts = self._stop_tcpdump()
             for role in ROLES:
                 self._log(role)
-            facts = self._facts(counts)
         self._keep_logs()
         self._down = self._compose.down()  # while the caller analyses
+        facts = {**self._facts, "frame_count": sidecar.frame_count, "sidecar": counts}
         return Witness(tuple(_doubts(sidecar, counts, complete=complete)), facts)
 
     def _stop_tcpdump(self) -> dict[str, int]:
@@ -270,14 +279,14 @@ class DockerLab:
             time.sleep(POLL_S)
         return counts
 
-    def _facts(self, counts: Mapping[str, int]) -> dict[str, object]:
+    def _find_facts(self) -> dict[str, object]:
+        """What is known of the lab when all its containers run."""
         sysctls: dict[str, dict[str, str]] = {}
         versions: dict[str, str] = {}
         for role, host in (("sidecar", "client"), ("resolver", "resolver"), ("server", "server")):
             for kind, name, value in SAID_AT_START.findall(self._logs[role]):
                 (versions if kind == "version" else sysctls.setdefault(host, {}))[name] = " ".join(value.split())
         places = self._addresses
-        of_server = places.of_server
         return {
             "versions": {
                 "curl": f"curl {versions.get('curl', 'unknown')}",
@@ -293,10 +302,8 @@ class DockerLab:
             "addresses": {
                 "client": [str(places.client)],
                 "resolver": [str(places.resolver)],
-                "server": [str(address) for address in of_server],
+                "server": [str(address) for address in places.of_server],
             },
-            "frame_count": self._following().frame_count,
-            "sidecar": dict(counts),
             "sysctls": sysctls,
         }
 
@@ -326,8 +333,9 @@ class DockerLab:
                 "destroy", "docker compose doesn't come to an end", "remove what it left: invoke clean"
             ) from None
         finally:
-            if self._sidecar is not None:
-                self._sidecar.close()
+            for following in (self._sidecar, self._client):
+                if following is not None:
+                    following.close()
             self._lock.close()
 
     def _read_left_logs(self) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from lab.containers import backend as containers
+from lab.containers import lab as containers
+from lab.containers import topology
 from lab.containers.backend import DockerBackend
 from lab.containers.engine import Engine
 from lab.containers.image import Image, find_image, image_tag
@@ -250,14 +251,13 @@ def test_an_engine_that_is_gone_is_one_message_and_clean_helps_later(
 def test_a_pool_that_the_engine_refuses_is_left_for_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from docker.types import IPAMConfig, IPAMPool
 
-    from lab.containers.backend import _used
     from lab.containers.network import take_subnet
 
     engine = Engine()
-    subnet, lock = take_subnet(_used(engine.api.networks()), [])
+    subnet, lock = take_subnet(topology.used_subnets(engine.api.networks()), [])
     lock.close()
     network = engine.api.create_network("taken", ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet))]))["Id"]
-    monkeypatch.setattr(containers, "_used", lambda _: [])  # it was made between the look and the use
+    monkeypatch.setattr(topology, "used_subnets", lambda _: [])  # it was made between the look and the use
     try:
         run = run_scenario(written(tmp_path, GOOGLE), DockerBackend(offline=True), tmp_path / "runs")
     finally:

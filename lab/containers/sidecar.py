@@ -10,6 +10,7 @@ import re
 import secrets
 import struct
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,12 +50,24 @@ class Sidecar:
         self._read_until("seen_first", timeout_s)
         return self.seen_first
 
-    def finish(self, timeout_s: float) -> bool:
-        """Send the last sentinel; whether it has been captured in time, and with it all that came before."""
+    def finish(self, timeout_s: float) -> None:
+        """Send the last sentinel, and wait until it has been captured, and with it all that came before."""
         self._command.write(self._last + b"\n")
         self._read_until("seen_last", timeout_s)
         self._file.flush()
-        return self.seen_last
+
+    def doubts(self, counts: Mapping[str, int]) -> tuple[str, ...]:
+        """Why the capture may not be complete, in sentences; `counts` are tcpdump's (`parse_counts`)."""
+        doubts: list[str] = []
+        if self.ended and not self.seen_last:
+            doubts.append("the sidecar ended before the run did: frames since then are missing")
+        elif not self.seen_last:
+            doubts.append("the sentinel sent after the close is not in the capture: its end may be missing")
+        if "dropped by kernel" not in counts:
+            doubts.append("tcpdump didn't say how many frames the kernel dropped: some may be missing")
+        lost = (where for where in ("dropped by kernel", "dropped by interface") if counts.get(where))
+        doubts.extend(f"tcpdump: {counts[where]} frame(s) {where}" for where in lost)
+        return tuple(doubts)
 
     def _read_until(self, seen: str, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s

@@ -19,10 +19,11 @@ from lab.containers import topology
 from lab.containers.backend import DockerBackend
 from lab.containers.engine import Engine
 from lab.containers.image import Image, find_image, image_tag
+from lab.containers.leftovers import find_leftovers
 from lab.containers.network import RANGES
 from lab.errors import StepError
 from lab.run import run_scenario
-from tests.conftest import HERE
+from tests.conftest import HERE, missing
 from tests.engines import SecondEngine
 from tests.test_backends import GOOGLE, written
 from tests.test_killed import begin, in_engine, read_until
@@ -41,6 +42,27 @@ def refused(done: subprocess.CompletedProcess[str], complaint: str, mend: str, s
     assert "Traceback" not in done.stderr
     assert complaint in done.stderr
     assert mend in done.stderr
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_the_dead(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Afterwards the engine has nothing of a run that has ended, unless it had before."""
+    if missing("docker"):
+        yield
+        return
+    before = of_the_dead()
+    yield
+    assert of_the_dead() <= before
+
+
+def of_the_dead() -> set[str]:
+    """What the engine has of dead runs."""
+    engine = Engine()
+    found = {
+        one.name for one in find_leftovers(engine) if one.owner and one.owner.is_judged_here() and one.owner.is_dead()
+    }
+    engine.close()
+    return found
 
 
 def test_no_engine_is_said(tmp_path: Path) -> None:
@@ -306,3 +328,17 @@ def _variant(engine: Engine, folder: Path, command: str) -> Image:
     image = find_image(engine, "variant")
     assert image is not None, said
     return image
+
+
+@pytest.mark.needs("docker", "root")
+@pytest.mark.parametrize("size", ["8k", "16k", "24k", "32k", "40k"])
+def test_a_folder_of_runs_that_fills_is_said(tmp_path: Path, size: str) -> None:
+    (tmp_path / "runs").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(tmp_path / "runs")], check=True)
+    try:
+        done = invoke(*DOCKER, "--runs", tmp_path / "runs")
+    finally:
+        subprocess.run(["umount", str(tmp_path / "runs")], check=True)
+    assert done.returncode in (2, 3)
+    assert is_one_clear_message(done.stderr[done.stderr.rindex("error: ") :]), done.stderr
+    assert "engine went away" not in done.stderr

@@ -13,6 +13,7 @@ from lab.errors import BackendError, StepError
 OLDEST_API = (1, 41)  # Docker 20.10
 TIMEOUT_S = 20.0
 DEFAULT_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
+GONE = (ConnectionError, TimeoutError)  # of a stream's socket; any other OSError is this machine's own
 AROUND = "use --backend netns, which needs none"
 
 
@@ -117,7 +118,7 @@ def engine_errors(step: str) -> Iterator[None]:
         raise StepError(step, message, "something else removed it, or the engine was restarted: run it again") from None
     except docker.errors.APIError as error:
         raise StepError(step, f"the Docker engine refused: {_explanation(error)}", "see lab.log") from None
-    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+    except (docker.errors.DockerException, requests.exceptions.RequestException, *GONE) as error:
         message = f"the Docker engine went away ({type(error).__name__})"
         raise StepError(step, message, "see whether it runs: docker version; then: invoke clean") from None
 

@@ -152,13 +152,13 @@ class DockerLab:
         """Remove containers and network, and keep what they said. `StepError` if the engine doesn't let it."""
         try:
             if not self._is_down:
-                with suppress(StepError), engine_errors("destroy"):
+                with suppress(StepError, OSError), engine_errors("destroy"):
                     self._logs.keep()
-            self._topology.remove()
         finally:
-            for following in (self._sidecar, self._client):
-                if following is not None:
-                    following.close()
+            self._topology.remove()
+        for following in (self._sidecar, self._client):
+            if following is not None:
+                following.close()
 
 
 def _copy(command: Command, body: BinaryIO, errors: BinaryIO, deadline: float) -> None:

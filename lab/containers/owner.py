@@ -52,9 +52,10 @@ class Owner:
 
 def _machine() -> str:
     try:
-        return Path("/etc/machine-id").read_text().strip() or socket.gethostname()
+        found = Path("/etc/machine-id").read_text().strip()
     except OSError:
-        return socket.gethostname()
+        found = ""
+    return found or socket.gethostname().replace(" ", "-")
 
 
 def _boot() -> str:

@@ -86,9 +86,9 @@ class Sidecar:
         self._file.flush()
 
     def close(self) -> None:
-        """Close file and stream."""
-        self._file.close()
+        """Close stream and file."""
         self._command.close()
+        self._file.close()
 
     def _take_records(self) -> None:
         if not self._has_header:

@@ -17,6 +17,7 @@ import pytest
 from lab.containers import lab as containers
 from lab.containers import topology
 from lab.containers.backend import DockerBackend
+from lab.containers.compose import find_compose
 from lab.containers.engine import Engine
 from lab.containers.image import Image, find_image, image_tag
 from lab.containers.leftovers import find_leftovers
@@ -76,6 +77,35 @@ def test_no_engine_is_said(tmp_path: Path) -> None:
 def test_a_context_that_does_not_exist_is_said(tmp_path: Path) -> None:
     done = invoke(*DOCKER, "--runs", tmp_path / "runs", env={"DOCKER_CONTEXT": "nowhere"})
     refused(done, "there is no Docker context 'nowhere'", "docker context use default")
+
+
+@pytest.mark.needs("docker")
+@pytest.mark.parametrize(
+    "config", ["[]", "{bad", '{"currentContext": 3}', '{"proxies": 3}', '{"cliPluginsExtraDirs": 7}', '{"auths": []}']
+)
+def test_docker_settings_that_make_no_sense_are_survived(tmp_path: Path, config: str) -> None:
+    plugin = Path(find_compose())
+    (tmp_path / "config.json").write_text(config)
+    (tmp_path / "cli-plugins").mkdir()
+    (tmp_path / "cli-plugins" / plugin.name).symlink_to(plugin)
+    done = invoke(*DOCKER, "--json", "--runs", tmp_path / "runs", env={"DOCKER_CONFIG": str(tmp_path)})
+    assert "Traceback" not in done.stderr
+    if done.returncode:
+        assert done.returncode == 3
+        assert is_one_clear_message(done.stderr)
+    else:
+        assert json.loads(done.stdout)["verdict"] == "pass"
+
+
+def test_variables_that_make_no_sense_are_said(tmp_path: Path) -> None:
+    for variables in (
+        {"DOCKER_HOST": "nonsense://x"},
+        {"DOCKER_HOST": "tcp://x:99999"},
+        {"DOCKER_HOST": "http://[::1"},
+    ):
+        done = invoke(*DOCKER, "--runs", tmp_path / "runs", env=variables)
+        assert done.returncode == 3
+        assert is_one_clear_message(done.stderr), done.stderr
 
 
 @pytest.mark.needs("root", "docker")

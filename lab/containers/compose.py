@@ -1,6 +1,5 @@
 """The `docker compose` plugin, which makes the topology and takes it down."""
 
-import json
 import os
 import shutil
 import signal
@@ -9,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from lab.containers.engine import AROUND, config_folder
+from lab.containers.engine import AROUND, config_folder, docker_config
 from lab.errors import BackendError
 
 FOLDER = Path(__file__).parent.parent.parent / "compose"
@@ -44,11 +43,8 @@ def find_compose() -> str:
 
 def _extra_folders() -> list[Path]:
     """Folders that the CLI's configuration adds (Docker Desktop does)."""
-    try:
-        config = json.loads((config_folder() / "config.json").read_text())
-        return [Path(folder) for folder in config.get("cliPluginsExtraDirs", [])]
-    except (OSError, ValueError, AttributeError, TypeError):
-        return []
+    folders = docker_config().get("cliPluginsExtraDirs")
+    return [Path(folder) for folder in folders if isinstance(folder, str)] if isinstance(folders, list) else []
 
 
 def compose_version(compose: str) -> str:

@@ -24,19 +24,22 @@ def is_likely() -> bool:
 
 def _context() -> str | None:
     """The CLI's current context, if it isn't the default one."""
-    name = os.environ.get("DOCKER_CONTEXT")
-    if name is None:
-        try:
-            config = json.loads(config_folder().joinpath("config.json").read_text())
-            name = config.get("currentContext")
-        except (OSError, ValueError, AttributeError):
-            name = None
-    return name if name not in (None, "", "default") else None
+    name = os.environ.get("DOCKER_CONTEXT") or docker_config().get("currentContext")
+    return str(name) if name not in (None, "", "default") else None
 
 
 def config_folder() -> Path:
     """Where the Docker CLI keeps its configuration."""
     return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+
+
+def docker_config() -> dict[str, Any]:
+    """The CLI's configuration; empty where there is none that can be read, which is how the CLI and the SDK take it."""
+    try:
+        config = json.loads((config_folder() / "config.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 class Engine:
@@ -47,14 +50,19 @@ class Engine:
         import docker
         import docker.utils
 
-        settings: dict[str, Any] = docker.utils.kwargs_from_env()
-        if "base_url" not in settings:
-            settings = _from_context()
-        self.host: str = settings.get("base_url") or f"unix://{DEFAULT_SOCKETS[0]}"
+        self.host = f"unix://{DEFAULT_SOCKETS[0]}"
         try:
+            settings: dict[str, Any] = docker.utils.kwargs_from_env()
+            if "base_url" not in settings:
+                settings = _from_context()
+            self.host = settings.get("base_url") or self.host
             self.api = docker.APIClient(version="auto", timeout=TIMEOUT_S, **settings)
         except docker.errors.DockerException as error:
             raise _unreachable(self.host, error) from None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # the SDK trusts what it reads
+            message = f"Docker's settings can't be used ({type(error).__name__}: {error})"
+            where = f"mend {config_folder() / 'config.json'}, and the variables that begin with DOCKER_"
+            raise BackendError(message, f"{where}; or {AROUND}") from None
         version = str(self.api.api_version)
         if tuple(map(int, version.split("."))) < OLDEST_API:
             self.api.close()

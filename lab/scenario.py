@@ -14,7 +14,7 @@ from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from analysis.errors import InputError
 from analysis.sequence import Sequence, parse_sequence
@@ -69,7 +69,7 @@ class Server:
 
     def answer(self, target: str) -> Response:
         """The response to a request for `target`: its path's own, or the one for all others."""
-        return self.paths.get(target.partition("?")[0], self.response)
+        return self.paths.get(unquote(target.partition("?")[0]), self.response)
 
 
 @dataclass(frozen=True, slots=True)

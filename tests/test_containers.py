@@ -176,6 +176,7 @@ REFUSED = {
     'server.paths."/x".reason': '[server.paths."/x"]\nreason = "Fine"',
     'names."b".rcode': '[names]\nb = { rcode = "SERVFAIL" }',
     'names."c".cname': '[names]\nc = { cname = "nowhere" }',
+    'names."e"': "[names]\ne = []",
     "names": "[names]\nd = [" + ", ".join(f'"198.51.{n // 250}.{n % 250 + 1}"' for n in range(252)) + "]",
 }
 
@@ -192,9 +193,13 @@ def test_what_docker_cannot_do_is_refused_before_anything_starts(tmp_path: Path,
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_url_with_an_address_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "curl",
+    ['"http://192.0.2.80/"', '"-0", "http://a/"', '"-H", "connection: Close", "http://a/"', '"-HConnection:close"'],
+)
+def test_a_command_that_docker_cannot_play_is_refused(tmp_path: Path, curl: str) -> None:
     path = tmp_path / "generated.toml"
-    path.write_text('[client]\ncurl = ["http://192.0.2.80/"]\n')
+    path.write_text(f"[client]\ncurl = [{curl}]\n")
     assert [key for key, _ in unplayable(load_scenario(path))] == ["client.curl"]
 
 

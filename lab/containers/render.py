@@ -1,5 +1,6 @@
 """A scenario as configuration of dnsmasq and nginx; and what these can't do, said before anything starts."""
 
+import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -10,6 +11,8 @@ from lab.scenario import Name, Response, Scenario, default_reason
 
 TTL_S = 60
 NGINX_SETS = ("connection", "content-length", "date", "keep-alive", "server", "transfer-encoding")
+HTTP_1_0 = ("-0", "--http1.0")
+CLOSE_HEADER = re.compile(r"(?:-H)?connection\s*:.*close", re.IGNORECASE)
 DNSMASQ = """\
 # The resolver: it knows these names, and that there are no others.
 keep-in-foreground
@@ -38,6 +41,7 @@ http {{
   scgi_temp_path /tmp/scgi;
   uwsgi_temp_path /tmp/uwsgi;
   client_max_body_size 0;
+  large_client_header_buffers 4 16k;
   etag off;
   if_modified_since off;
   max_ranges 0;
@@ -78,8 +82,15 @@ def unplayable(scenario: Scenario) -> Iterator[tuple[str, str]]:
     yield from _unplayable_response("server", scenario.server.response)
     for path, response in scenario.server.paths.items():
         yield from _unplayable_response(f'server.paths."{path}"', response)
+    yield from _unplayable_curl(scenario)
+
+
+def _unplayable_curl(scenario: Scenario) -> Iterator[tuple[str, str]]:
     if scenario.host is not None and _is_address(scenario.host):
         yield "client.curl", f"fetches from the address {scenario.host}"
+    for argument in scenario.client.curl:
+        if argument in HTTP_1_0 or CLOSE_HEADER.match(argument):
+            yield "client.curl", f"asks the server to close first ({argument})"  # nginx does, in a race with curl
 
 
 def _unplayable_names(scenario: Scenario) -> Iterator[tuple[str, str]]:
@@ -89,6 +100,8 @@ def _unplayable_names(scenario: Scenario) -> Iterator[tuple[str, str]]:
         key = f'names."{owner}"'
         if name.rcode not in (None, "NXDOMAIN"):
             yield f"{key}.rcode", f"answers {name.rcode}"
+        if name == Name():
+            yield key, "exists, but has no address"
         if name.cname is not None and not _leads_to_address(scenario, name):
             yield f"{key}.cname", "is an alias of a name without addresses"
 

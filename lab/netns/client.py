@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 from lab.netns import kernel
-from lab.scenario import RESOLVER_ADDRESS
+from lab.scenario import CLIENT_ADDRESS, RESOLVER_ADDRESS
 
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}  # no proxies, no RES_OPTIONS, no LOCALDOMAIN
 OF_THE_MACHINE = (
@@ -21,7 +21,7 @@ OF_THE_MACHINE = (
 NSCD_FOLDERS = ("/run/nscd", "/var/run/nscd")
 FILES = {
     "resolv.conf": f"nameserver {RESOLVER_ADDRESS}\n",
-    "hosts": "127.0.0.1 localhost\n",
+    "hosts": f"127.0.0.1 localhost\n{CLIENT_ADDRESS} client\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
     "passwd": "root:x:0:0:root:/:/bin/sh\n",
     "group": "root:x:0:\n",

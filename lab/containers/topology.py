@@ -89,7 +89,8 @@ class Topology:
                 return
             said = self._last_words()
             if OVERLAP not in said or len(self._refused) == TRIES:
-                raise StepError("ready", f"docker compose up failed: {said}", "see lab.log in the run's folder")
+                next_step = "see lab.log in the run's folder, or use --backend netns"
+                raise StepError("ready", f"docker compose up failed: {said}", next_step)
             self._refused.append(self.addresses.subnet)
             with engine_errors("ready"):
                 remove_run(self._engine, self.run)

@@ -4,10 +4,12 @@ import http.server
 import json
 import os
 import shlex
+import signal
 import socketserver
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -235,6 +237,31 @@ def test_a_disk_that_fills_while_building_or_loading_is_said(bundle: Path) -> No
         assert small.connect().api.images(all=True) == []
     finally:
         small.close()
+
+
+@pytest.mark.needs("docker", "root", "mmdebstrap")
+@pytest.mark.parametrize("moment", ["making a base", "Step 3"])
+def test_a_build_that_is_interrupted_leaves_nothing(tmp_path: Path, moment: str) -> None:
+    engine = Engine()
+
+    def seen() -> tuple[set[str], int, int]:
+        images = {image["Id"] for image in engine.api.images(all=True)}
+        return images, len(engine.api.containers(all=True)), len(Path("/proc/self/mountinfo").read_text().splitlines())
+
+    before = seen()
+    command = [*INVOKE, "image", "--from-packages"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(command, cwd=HERE, env=environment, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while moment not in process.stderr.readline():
+        assert process.poll() is None
+    time.sleep(1.0)  # well into it
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert stderr.splitlines()[-1].startswith("interrupted: ")
+    assert eventually(lambda: seen() == before), (before, seen())
+    assert list(tmp_path.iterdir()) == []
 
 
 @with_second_engine

@@ -1,11 +1,14 @@
 """The lab's one image: its name, whether the engine has it, and how it is built."""
 
 import hashlib
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +24,7 @@ RECIPE = ("Dockerfile", "start.sh", "follow.sh")
 SUITE = "bookworm"
 SIZE_WORDS = "about 130 MB to download, 270 MB on the disk"
 BUILD_S = 900.0
+PATIENCE_S, POLL_S = 10.0, 0.1
 Say = Callable[[str], None]
 
 
@@ -74,16 +78,33 @@ def find_image(engine: Engine, tag: str | None = None) -> Image | None:
 def build_image(engine: Engine, say: Say, *, from_packages: bool = False) -> Image:
     """Build this version's image: on the pinned base, or on one made here `from_packages` of Debian's.
 
-    `BackendError` says why it can't be built; nothing of a build that failed stays but the layers that were whole.
+    It takes the place of the one before. `BackendError` says why it can't be built; a base made here goes again.
     """
     say(f"building {image_tag()}: {SIZE_WORDS}")
-    if not from_packages:
-        return _build(engine, {}, say)
-    base = _make_base(engine, say)
-    try:
-        return _build(engine, {"BASE": base}, say)
-    finally:
-        engine.api.remove_image(base, noprune=True)  # its name alone: the image built on it keeps the layer
+    with _building():
+        before = find_image(engine)
+    if from_packages:
+        base = _make_base(engine, say)
+        try:
+            image = _build(engine, {"BASE": base}, say)
+        finally:
+            _forget(engine, base)  # its name, where the image was built on it
+    else:
+        image = _build(engine, {}, say)
+    if before is not None and before.id != image.id:
+        _forget(engine, before.id)
+    return image
+
+
+def _forget(engine: Engine, name: str) -> None:
+    """Remove an image, unless a container needs it for longer than a build that was broken off takes to end."""
+    import docker.errors
+
+    deadline = time.monotonic() + PATIENCE_S
+    with suppress(docker.errors.APIError):
+        while engine.api.containers(all=True, filters={"ancestor": name}) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        engine.api.remove_image(name, force=True)
 
 
 def _make_base(engine: Engine, say: Say) -> str:
@@ -95,17 +116,41 @@ def _make_base(engine: Engine, say: Say) -> str:
         )
     name = f"{REPOSITORY}-base:{SUITE}"
     with tempfile.TemporaryDirectory(prefix="handshake-lab-") as folder:
+        Path(folder).chmod(0o755)  # apt's own user must be able to enter it
         tarball = Path(folder, "base.tar")
         say(f"making a base of Debian {SUITE}'s packages (mmdebstrap)")
-        command = [maker, "--variant=minbase", SUITE, str(tarball)]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise _build_error("mmdebstrap", done.stderr.strip().splitlines() or ["it said nothing"])
+        _run_maker([maker, "--variant=minbase", SUITE, str(tarball)], Path(folder))
         with _building():
             answer = engine.api.import_image_from_file(str(tarball), repository=REPOSITORY + "-base", tag=SUITE)
     if '"error"' in answer:
         raise _build_error("the engine's import", [answer])
     return name
+
+
+def _run_maker(command: list[str], folder: Path) -> None:
+    """Run mmdebstrap, whose own files are in `folder`; when this is interrupted, nothing else of it is left.
+
+    As root it mounts /proc and /sys below `folder`: so it gets a mount namespace, which goes with its processes. What
+    removes `folder` must not meet them. (As an ordinary user it makes one of its own accord.)
+    """
+    own_mounts = ["unshare", "--mount"] if os.geteuid() == 0 else []
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [*own_mounts, *command],
+        stdin=subprocess.DEVNULL,
+        stderr=pipe,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    ) as process:
+        try:
+            _, said = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        raise _build_error("mmdebstrap", said.strip().splitlines() or ["it said nothing"])
 
 
 def _build(engine: Engine, arguments: Mapping[str, str], say: Say) -> Image:

@@ -59,7 +59,7 @@ class DockerLab:
         limit = ("timeout", "--signal=KILL", f"{self._deadline_s:.6f}")
         words = [*AT_THE_START_LINE, *ENVIRONMENT, *limit, *self._command]
         with engine_errors("capture"):
-            self._client = Command(self._engine, self._topology.container("client"), words, stdin=True)
+            self._client = Command(self._engine, self._topology.container("client"), words)
             container = self._topology.container("sidecar")
             self._sidecar = Sidecar(self._engine, container, self._folder / "capture.pcap")
             self._facts = self._find_facts()

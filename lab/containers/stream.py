@@ -16,11 +16,15 @@ POLL_S = 0.002  # the engine knows the status a moment after the streams have en
 
 
 class Command:
-    """A running `docker exec`. `OSError` and the SDK's errors come through: see `engine_errors`."""
+    """A running `docker exec`. `OSError` and the SDK's errors come through: see `engine_errors`.
 
-    def __init__(self, engine: Engine, container: str, words: Sequence[str], *, stdin: bool = False) -> None:
+    It must say nothing before it is written to: what comes together with the engine's own answer is lost in the buffer
+    of the HTTP client, out of which the SDK takes the bare socket.
+    """
+
+    def __init__(self, engine: Engine, container: str, words: Sequence[str]) -> None:
         self._api = engine.api
-        self._id = self._api.exec_create(container, list(words), stdin=stdin)["Id"]
+        self._id = self._api.exec_create(container, list(words), stdin=True)["Id"]
         self._stream: Any = self._api.exec_start(self._id, socket=True)
         self._socket: socket.socket = getattr(self._stream, "_sock", self._stream)
         self._buffer = bytearray()

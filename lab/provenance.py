@@ -44,7 +44,7 @@ class Run:
         try:
             yield
         except StepError:
-            self.failed_step = name
+            self.failed_step = self.failed_step or name  # clearing up may fail for the same reason
             raise
         finally:
             self.steps[name] = time.monotonic() - start

@@ -42,7 +42,11 @@ def _failure_of(run: Run, backend: Backend) -> StepError | None:
     try:
         _play(run, backend)
     except StepError as error:
-        return error
+        first = error.__context__
+        if not isinstance(first, StepError):
+            return error
+        first.next_step = "; then ".join(filter(None, (first.next_step, error.next_step)))
+        return first
     return None
 
 

@@ -191,11 +191,11 @@ def _integer(low: int, high: int) -> Callable[[Any], int | None]:
     return check
 
 
-def _duration(longest_s: float) -> Callable[[Any], float | None]:
+def _duration(longest_s: float, least_s: float = 0.0) -> Callable[[Any], float | None]:
     def check(value: Any) -> float | None:
         found = DURATION.fullmatch(value) if isinstance(value, str) else None
         seconds = float(found[1]) * UNITS[found[2]] if found else -1.0
-        return seconds if 0 <= seconds <= longest_s else None
+        return seconds if least_s <= seconds <= longest_s else None
 
     return check
 
@@ -330,7 +330,8 @@ def _client(table: Table) -> Client:
     table.require("curl", words)
     curl: tuple[str, ...] = table.take("curl", (), _arguments, words)
     port = table.take("port", None, _integer(1, 65535), "a port, 1 to 65535")
-    deadline_s = table.take("deadline", 10.0, _duration(600.0), DURATION_WORDS.format("600s"))
+    words = 'a time such as "1.5s", from 1ms to 600s'
+    deadline_s = table.take("deadline", 10.0, _duration(600.0, 0.001), words)
     table.finish()
     return Client(curl, port, deadline_s)
 

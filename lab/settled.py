@@ -1,5 +1,6 @@
-"""Whether a fetch is over, as its capture shows it."""
+"""How a fetch has ended so far, as its capture shows it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.capture import read_capture
@@ -7,9 +8,18 @@ from analysis.packet import decode
 from analysis.tcp import find_connections
 
 
-def all_closed(capture: Path) -> bool:
-    """Whether every TCP connection in the file has come to its end."""
-    connections = find_connections(decode(read_capture(capture).frames).packets)
-    return all(
-        connection.close.complete or connection.close.variant in ("reset", "refused") for connection in connections
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Whether every TCP connection has come to its end, and whether the server began any of these ends."""
+
+    all_closed: bool = False
+    server_first: bool = False
+
+
+def read_ending(capture: Path) -> Ending:
+    """The ending of the fetch in the file `capture`."""
+    closes = [connection.close for connection in find_connections(decode(read_capture(capture).frames).packets)]
+    return Ending(
+        all(close.complete or close.variant in ("reset", "refused") for close in closes),
+        any(close.first_closer == "server" for close in closes),
     )

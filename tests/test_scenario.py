@@ -103,6 +103,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "an empty command line": ("[client]\ncurl = []\n", r"client.curl: \[\]"),
     "a port out of range": (MINIMAL + "port = 65536\n", "client.port: 65536"),
     "a deadline without a unit": (MINIMAL + "deadline = 10\n", "client.deadline: 10"),
+    "a deadline of nothing": (MINIMAL + 'deadline = "0s"\n', "client.deadline: '0s'"),
     "a delay too long": (MINIMAL + '[wire]\ndelay = "11s"\n', "wire.delay: '11s'"),
     "no address": (MINIMAL + '[names]\n"www.lab.test" = ["300.1.1.1"]\n', 'names."www.lab.test": .300.1.1.1'),
     "a loopback address": (MINIMAL + '[names]\na = ["127.0.0.1"]\n', "names.a: '127.0.0.1'"),

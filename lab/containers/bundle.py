@@ -8,6 +8,7 @@ capture. Who has Docker alone can unpack it, `docker load` the image, and use `c
 import hashlib
 import io
 import json
+import os
 import re
 import tarfile
 import tempfile
@@ -59,8 +60,11 @@ def write_bundle(engine: Engine, out: Path, say: Say) -> None:
         image = find_image(engine)
     if image is None:
         raise BackendError(f"the engine doesn't have the image {image_tag()}", "build it first: invoke image")
+    out = Path(os.path.realpath(out))  # a link stays one
+    if out.exists() and not out.is_file():
+        raise InputError(f"{out}: is no regular file, and stays as it is", "name another file: --out FILE")
     try:
-        with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=".handshake-lab-") as folder:
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".handshake-lab-") as folder:
             saved, partial = Path(folder, IMAGE), Path(folder, "bundle.tar")
             say(f"saving {image.tag}: {image.size / 1e6:.0f} MB")
             with engine_errors("bundle"), saved.open("wb") as file:
@@ -108,6 +112,8 @@ def _sha256(path: Path) -> str:
 
 def load_bundle(engine: Engine, path: Path, say: Say) -> None:
     """Check every hash of the bundle at `path`, then load its image; `InputError` refuses it whole, before that."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is no regular file", "name a bundle: --file FILE")
     try:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as bundle:
             members, manifest = _checked(bundle, path)

@@ -13,6 +13,8 @@ from lab.errors import BackendError
 
 FOLDER = Path(__file__).parent.parent.parent / "compose"
 PLUGIN = "docker-compose"
+STEERING = ("COMPOSE_", "DOCKER_", "LAB_")  # variables that would steer compose elsewhere
+KEPT = ("DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY")
 SYSTEM_FOLDERS = (  # where the Docker CLI looks for plugins
     "/usr/local/lib/docker/cli-plugins",
     "/usr/local/libexec/docker/cli-plugins",
@@ -61,7 +63,7 @@ class Compose:
 
     def __init__(self, path: str, project: str, variables: Mapping[str, str], log: Path) -> None:
         self._command = [path, "--project-name", project, "--file", str(FOLDER / "compose.yaml"), "--progress", "plain"]
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("COMPOSE_", "LAB_"))}
+        inherited = {name: value for name, value in os.environ.items() if name in KEPT or not name.startswith(STEERING)}
         self._environment = {**inherited, **variables}
         self._log = log
 

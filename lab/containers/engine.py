@@ -50,7 +50,7 @@ class Engine:
         import docker
         import docker.utils
 
-        self.host = f"unix://{DEFAULT_SOCKETS[0]}"
+        self.host = os.environ.get("DOCKER_HOST") or f"unix://{DEFAULT_SOCKETS[0]}"
         try:
             settings: dict[str, Any] = docker.utils.kwargs_from_env()
             if "base_url" not in settings:
@@ -58,11 +58,11 @@ class Engine:
             self.host = settings.get("base_url") or self.host
             self.api = docker.APIClient(version="auto", timeout=TIMEOUT_S, **settings)
         except docker.errors.DockerException as error:
-            raise _unreachable(self.host, error) from None
+            if not isinstance(error, docker.errors.TLSParameterError):
+                raise _unreachable(self.host, error) from None
+            raise _unusable(error) from None
         except (AttributeError, KeyError, TypeError, ValueError) as error:  # the SDK trusts what it reads
-            message = f"Docker's settings can't be used ({type(error).__name__}: {error})"
-            where = f"mend {config_folder() / 'config.json'}, and the variables that begin with DOCKER_"
-            raise BackendError(message, f"{where}; or {AROUND}") from None
+            raise _unusable(error) from None
         version = str(self.api.api_version)
         if tuple(map(int, version.split("."))) < OLDEST_API:
             self.api.close()
@@ -101,12 +101,21 @@ def _from_context() -> dict[str, Any]:
     return settings
 
 
+def _unusable(error: Exception) -> BackendError:
+    return BackendError(
+        f"Docker's settings can't be used ({type(error).__name__}: {' '.join(str(error).split())})",
+        f"mend {config_folder() / 'config.json'}, or the variables that begin with DOCKER_; or {AROUND}",
+    )
+
+
 def _unreachable(host: str, error: Exception) -> BackendError:
     if "Permission denied" in str(error):
         return BackendError(
             f"this user may not talk to the Docker engine at {host}",
             f"run it with sudo, or: sudo usermod -aG docker $USER, and log in again; or {AROUND}",
         )
+    if "onnection" not in str(error) and "FileNotFound" not in str(error):
+        return _unusable(error)
     return BackendError(
         f"no Docker engine answers at {host}",
         f"start it (sudo systemctl start docker; Docker Desktop), or {AROUND}",

@@ -3,7 +3,7 @@
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from lab.backend import ClientResult, Witness
 from lab.containers.engine import Engine, engine_errors
@@ -16,6 +16,9 @@ from lab.curl import curl_command
 from lab.errors import StepError
 from lab.interrupts import uninterrupted
 from lab.scenario import Scenario
+
+if TYPE_CHECKING:
+    from lab.settled import Ending
 
 READY = {"resolver": "dnsmasq[1]: started", "server": "start worker process ", "sidecar": "listening on eth0"}
 READY_S, STEP_S = 15.0, 20.0
@@ -40,6 +43,7 @@ class DockerLab:
         self._sidecar: Sidecar | None = None
         self._client: Command | None = None
         self._facts: dict[str, object] = {}
+        self._ending: Ending | None = None
         self._is_down = False
 
     def wait_ready(self) -> None:
@@ -102,20 +106,20 @@ class DockerLab:
 
     def settle(self) -> bool:
         """Wait until every connection in the capture has closed and nothing more came for `QUIET_S`."""
-        from lab.settled import all_closed
+        from lab.settled import read_ending
 
         sidecar = self._following()
         deadline = time.monotonic() + SETTLE_S
-        judged = (-1, False)
+        judged = -1
         with engine_errors("settle"):
             while not sidecar.ended and time.monotonic() < deadline:
                 sidecar.read(QUIET_S)
                 if time.monotonic() - sidecar.last_activity < QUIET_S:
                     continue
-                if judged[0] != sidecar.frame_count:
+                if judged != sidecar.frame_count:
                     sidecar.flush()
-                    judged = (sidecar.frame_count, all_closed(self._folder / "capture.pcap"))
-                if judged[1]:
+                    judged, self._ending = sidecar.frame_count, read_ending(self._folder / "capture.pcap")
+                if self._ending is not None and self._ending.all_closed:
                     return True
         return False
 
@@ -133,7 +137,13 @@ class DockerLab:
         self._topology.take_down()  # while the caller analyses
         self._is_down = True
         facts = {**self._facts, "frame_count": sidecar.frame_count, "sidecar": counts}
-        return Witness(sidecar.doubts(counts), facts)
+        return Witness((*sidecar.doubts(counts, self._logs.last_line_read("sidecar")), *self._race()), facts)
+
+    def _race(self) -> tuple[str, ...]:
+        """What nginx may do of its own accord, to requests that curl was told to make: no scenario has it here."""
+        if self._ending is None or not self._ending.server_first:
+            return ()
+        return ("nginx ended a connection before curl did, in a race with it: the netns backend can play that",)
 
     def _stop_tcpdump(self) -> dict[str, int]:
         """Interrupt tcpdump, and wait for the counts that it prints last; empty if they don't come."""

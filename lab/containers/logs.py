@@ -33,7 +33,12 @@ class Logs:
 
     def last_line(self, role: str) -> str:
         """What it said last."""
-        lines = self.read(role).strip().splitlines()
+        self.read(role)
+        return self.last_line_read(role)
+
+    def last_line_read(self, role: str) -> str:
+        """What it had said last when its log was read."""
+        lines = self._texts[role].strip().splitlines()
         return lines[-1] if lines else "nothing"
 
     def await_words(self, role: str, words: str, patience_s: float) -> None:

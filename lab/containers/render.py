@@ -4,14 +4,18 @@ import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lab.containers.network import Addresses, capacity
 from lab.errors import ScenarioError
 from lab.scenario import Name, Response, Scenario, default_reason
 
 TTL_S = 60
+LONGEST_WORD = 1000  # nginx reads its configuration into 4096 bytes, and escaping may double a word
 NGINX_SETS = ("connection", "content-length", "date", "keep-alive", "server", "transfer-encoding")
+ADDRESS_OPTIONS = ("--resolve", "--connect-to")
 HTTP_1_0 = ("-0", "--http1.0")
+NUMBER = re.compile(r"(?:0x[0-9a-f]+|\d+)(?:\.(?:0x[0-9a-f]+|\d+))*", re.IGNORECASE)  # what inet_aton(3) takes, too
 CLOSE_HEADER = re.compile(r"(?:-H)?connection\s*:.*close", re.IGNORECASE)
 DNSMASQ = """\
 # The resolver: it knows these names, and that there are no others.
@@ -32,7 +36,7 @@ daemon off;
 pid /tmp/nginx.pid;
 error_log stderr notice;
 worker_processes 1;
-events {{ worker_connections 64; }}
+events {{ worker_connections 4096; }}
 http {{
   access_log /dev/stdout;
   client_body_temp_path /tmp/body;
@@ -42,6 +46,7 @@ http {{
   uwsgi_temp_path /tmp/uwsgi;
   client_max_body_size 0;
   large_client_header_buffers 4 16k;
+  keepalive_requests 1000000;
   etag off;
   if_modified_since off;
   max_ranges 0;
@@ -54,8 +59,8 @@ http {{
 }}
 """
 LOCATION = """\
-    location {match} {{ error_page 418 ={status} /.response/{number}; return 418; }}
-    location = /.response/{number} {{
+    location {match} {{ error_page 418 ={status} /.handshake-lab/{number}; return 418; }}
+    location = /.handshake-lab/{number} {{
       internal;
       alias /config/responses/{number};
       add_header Last-Modified "";
@@ -81,14 +86,16 @@ def unplayable(scenario: Scenario) -> Iterator[tuple[str, str]]:
     yield from _unplayable_names(scenario)
     yield from _unplayable_response("server", scenario.server.response)
     for path, response in scenario.server.paths.items():
+        if len(path) > LONGEST_WORD:
+            yield "server.paths", f"has a path of more than {LONGEST_WORD} characters"
         yield from _unplayable_response(f'server.paths."{path}"', response)
     yield from _unplayable_curl(scenario)
 
 
 def _unplayable_curl(scenario: Scenario) -> Iterator[tuple[str, str]]:
-    if scenario.host is not None and _is_address(scenario.host):
-        yield "client.curl", f"fetches from the address {scenario.host}"
     for argument in scenario.client.curl:
+        if _names_address(argument):
+            yield "client.curl", f"names an address ({argument})"  # and the lab's are where there is room for them
         if argument in HTTP_1_0 or CLOSE_HEADER.match(argument):
             yield "client.curl", f"asks the server to close first ({argument})"  # nginx does, in a race with curl
 
@@ -100,6 +107,8 @@ def _unplayable_names(scenario: Scenario) -> Iterator[tuple[str, str]]:
         key = f'names."{owner}"'
         if name.rcode not in (None, "NXDOMAIN"):
             yield f"{key}.rcode", f"answers {name.rcode}"
+        elif name.rcode and any(other.endswith(f".{owner}") for other in scenario.names):
+            yield f"{key}.rcode", "denies a name that others lie below (RFC 8020)"
         if name == Name():
             yield key, "exists, but has no address"
         if name.cname is not None and not _leads_to_address(scenario, name):
@@ -120,22 +129,33 @@ def _unplayable_response(key: str, response: Response) -> Iterator[tuple[str, st
             yield f"{key}.headers.{name}", "takes the place of a header that nginx sets"
         elif not value:
             yield f"{key}.headers.{name}", "is an empty header"
+        elif len(value) > LONGEST_WORD:
+            yield f"{key}.headers.{name}", f"is longer than {LONGEST_WORD} characters"
+    types = [name for name, _ in response.headers if name.lower() == "content-type"]
+    if len(types) > 1:
+        yield f"{key}.headers.{types[0]}", "comes more than once"
 
 
-def _is_address(host: str) -> bool:
+def _names_address(argument: str) -> bool:
+    """Whether a word of curl's command line has an address for its host, or maps one."""
+    if argument in ADDRESS_OPTIONS:
+        return True
+    host = ""
     try:
+        host = urlsplit(argument if "://" in argument else f"http://{argument}").hostname or ""
         ip_address(host)
     except ValueError:
-        return False
+        return "://" in argument and bool(NUMBER.fullmatch(host))
     return True
 
 
 def write_config(scenario: Scenario, addresses: Addresses, folder: Path) -> None:
-    """Make `folder`, with all that the containers read: resolv.conf, dnsmasq.conf, hosts, nginx.conf, bodies."""
+    """Make `folder`, with all that the containers read: how to resolve, dnsmasq's and nginx's files."""
     server = scenario.server
     responses = [("/", server.response), *((f"= {path}", response) for path, response in server.paths.items())]
     files: dict[str, bytes] = {
         "resolv.conf": f"nameserver {addresses.resolver}\n".encode(),
+        "client-hosts": f"127.0.0.1 localhost\n{addresses.client} client\n".encode(),
         "dnsmasq.conf": render_dnsmasq(scenario).encode(),
         "hosts": render_hosts(scenario, addresses).encode(),
         "nginx.conf": render_nginx(server.port, responses).encode(),

@@ -56,15 +56,17 @@ class Sidecar:
         self._read_until("seen_last", timeout_s)
         self._file.flush()
 
-    def doubts(self, counts: Mapping[str, int]) -> tuple[str, ...]:
-        """Why the capture may not be complete, in sentences; `counts` are tcpdump's (`parse_counts`)."""
+    def doubts(self, counts: Mapping[str, int], said: str) -> tuple[str, ...]:
+        """Why the capture may not be complete; `counts` are tcpdump's (`parse_counts`), `said` is its last line."""
         doubts: list[str] = []
         if self.ended and not self.seen_last:
             doubts.append("the sidecar ended before the run did: frames since then are missing")
         elif not self.seen_last:
             doubts.append("the sentinel sent after the close is not in the capture: its end may be missing")
         if "dropped by kernel" not in counts:
-            doubts.append("tcpdump didn't say how many frames the kernel dropped: some may be missing")
+            doubts.append(
+                f"tcpdump didn't say how many frames the kernel dropped: some may be missing; its last words: {said}"
+            )
         lost = (where for where in ("dropped by kernel", "dropped by interface") if counts.get(where))
         doubts.extend(f"tcpdump: {counts[where]} frame(s) {where}" for where in lost)
         return tuple(doubts)

@@ -18,7 +18,7 @@ from lab.netns.sidecar import Sidecar
 from lab.netns.supervisor import redirect_output, run_forked
 from lab.netns.wire import Wire
 from lab.scenario import CLIENT_ADDRESS, RESOLVER_ADDRESS, Scenario
-from lab.settled import all_closed
+from lab.settled import read_ending
 
 READY_S = 10.0
 QUIET_S = 0.02  # how long nothing may move before a run counts as settled
@@ -146,7 +146,7 @@ class Machine:
                 return False
             if judged[0] != self._sidecar.frame_count:
                 self._sidecar.flush()
-                judged = (self._sidecar.frame_count, all_closed(self._folder / "capture.pcap"))
+                judged = (self._sidecar.frame_count, read_ending(self._folder / "capture.pcap").all_closed)
             return judged[1]
 
         return self._carry(settled, time.monotonic() + SETTLE_S, [])

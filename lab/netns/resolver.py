@@ -66,7 +66,8 @@ class Answers:
         for _ in range(LONGEST_CHAIN + 1):
             name = self.names.get(owner)
             if name is None:
-                response.set_rcode(dns.rcode.NXDOMAIN)
+                if not any(other.endswith(f".{owner}") for other in self.names):  # else it exists, empty: RFC 8020 §2
+                    response.set_rcode(dns.rcode.NXDOMAIN)
                 return
             if name.rcode is not None:
                 response.set_rcode(dns.rcode.from_text(name.rcode))

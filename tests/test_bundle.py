@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import random
 import tarfile
 from collections.abc import Callable
@@ -206,6 +207,20 @@ def test_files_that_are_not_the_same_here_are_said(tmp_path: Path) -> None:
     with pytest.raises(pytest.fail.Exception):
         load_bundle(NoEngine(), path, said.append)  # type: ignore[arg-type]
     assert said[0] == "in the bundle, but not the same here (yours are used): scenarios/baseline.toml"
+
+
+@pytest.mark.needs("docker")
+def test_a_target_that_is_no_regular_file_stays_as_it_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to(tmp_path / "fifo")
+    for target in (tmp_path, tmp_path / "fifo", tmp_path / "link"):
+        done = invoke("bundle", "--out", target)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert is_one_clear_message(done.stderr), done.stderr
+    assert (tmp_path / "fifo").is_fifo()
+    done = invoke("unbundle", "--file", tmp_path / "fifo")
+    assert done.returncode == 2
+    assert "is no regular file" in done.stderr
 
 
 @pytest.mark.parametrize("words", [["unbundle", "--file", "/nonexistent"], ["unbundle", "--file", "/"]])

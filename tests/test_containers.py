@@ -167,6 +167,37 @@ def test_statuses_bodies_and_methods_are_the_same_on_both_backends(tmp_path: Pat
         assert (folder / "client.out").stat().st_size == size
 
 
+ALIKE = {
+    "a name above another": ('"www.lab.test" = "192.0.2.9"', '["http://lab.test/"]', "lookup A NAME -> NODATA"),
+    "a name of the C library's": ('"ip6-loopback" = "192.0.2.9"', '["http://ip6-loopback/"]', "lookup A NAME -> server"),
+    "eighty connections at once": (
+        'a = "192.0.2.9"',
+        '["-Z", "--parallel-max", "80", "--parallel-immediate", "http://a/[1-80]"]',
+        "connection 2",
+    ),
+    "many requests": ('a = "192.0.2.9"', '["http://a/[1-1100]"]', "lookup A NAME -> server"),
+}
+
+
+@pytest.mark.parametrize("what", ALIKE)
+def test_what_was_once_different_is_alike(tmp_path: Path, what: str) -> None:
+    names, curl, line = ALIKE[what]
+    text = f"[names]\n{names}\n[server]\nbody = 20\n[client]\ncurl = {curl}\n"
+    reports = [play(tmp_path, text, backend)[0] for backend in ("netns", "docker")]
+    assert len({report["verdict"] for report in reports}) == 1
+    for report in reports:
+        sequence = report["stories"][report["chosen_story"]["index"]]["sequence"]["shape"]
+        assert line in [" ".join(found.split()) for found in sequence.splitlines()]
+    if what != "eighty connections at once":  # which come in any order
+        assert len({report["fingerprint"]["shape"] for report in reports}) == 1
+
+
+def test_a_close_that_nginx_begins_is_nobodys_failure(tmp_path: Path) -> None:
+    report, _ = play(tmp_path, '[names]\na="192.0.2.9"\n[client]\ncurl=["--path-as-is", "http://a/../x"]\n')
+    assert report["verdict"] == "inconclusive"
+    assert any("in a race with it" in problem for problem in report["capture"]["problems"])
+
+
 REFUSED = {
     "wire.delay": '[wire]\ndelay = "1ms"',
     "server.close": '[server]\nclose = "server"',
@@ -176,6 +207,10 @@ REFUSED = {
     'server.paths."/x".reason': '[server.paths."/x"]\nreason = "Fine"',
     'names."b".rcode': '[names]\nb = { rcode = "SERVFAIL" }',
     'names."c".cname': '[names]\nc = { cname = "nowhere" }',
+    "server.headers.Content-Type": '[server]\nheaders = { Content-Type = ["a/b", "c/d"] }',
+    "server.headers.X-Long": f'[server]\nheaders = {{ X-Long = "{"x" * 1001}" }}',
+    "server.paths": f'[server.paths."/{"x" * 1001}"]',
+    'names."lab.test".rcode': '[names]\n"lab.test" = { rcode = "NXDOMAIN" }\n"www.lab.test" = "192.0.2.9"',
     'names."e"': "[names]\ne = []",
     "names": "[names]\nd = [" + ", ".join(f'"198.51.{n // 250}.{n % 250 + 1}"' for n in range(252)) + "]",
 }
@@ -195,7 +230,12 @@ def test_what_docker_cannot_do_is_refused_before_anything_starts(tmp_path: Path,
 
 @pytest.mark.parametrize(
     "curl",
-    ['"http://192.0.2.80/"', '"-0", "http://a/"', '"-H", "connection: Close", "http://a/"', '"-HConnection:close"'],
+    [
+        '"http://a/", "HTTP://192.0.2.80/"',
+        '"192.0.2.80/"',
+        '"http://0xc0000250/"',
+        '"--resolve", "a:80:192.0.2.80", "http://a/"',
+        '"http://192.0.2.80/"', '"-0", "http://a/"', '"-H", "connection: Close", "http://a/"', '"-HConnection:close"'],
 )
 def test_a_command_that_docker_cannot_play_is_refused(tmp_path: Path, curl: str) -> None:
     path = tmp_path / "generated.toml"

@@ -169,7 +169,7 @@ def test_statuses_bodies_and_methods_are_the_same_on_both_backends(tmp_path: Pat
 
 ALIKE = {
     "a name above another": ('"www.lab.test" = "192.0.2.9"', '["http://lab.test/"]', "lookup A NAME -> NODATA"),
-    "a name of the C library's": ('"ip6-loopback" = "192.0.2.9"', '["http://ip6-loopback/"]', "lookup A NAME -> server"),
+    "a name in /etc/hosts": ('"ip6-loopback" = "192.0.2.9"', '["http://ip6-loopback/"]', "lookup A NAME -> server"),
     "eighty connections at once": (
         'a = "192.0.2.9"',
         '["-Z", "--parallel-max", "80", "--parallel-immediate", "http://a/[1-80]"]',
@@ -235,7 +235,11 @@ def test_what_docker_cannot_do_is_refused_before_anything_starts(tmp_path: Path,
         '"192.0.2.80/"',
         '"http://0xc0000250/"',
         '"--resolve", "a:80:192.0.2.80", "http://a/"',
-        '"http://192.0.2.80/"', '"-0", "http://a/"', '"-H", "connection: Close", "http://a/"', '"-HConnection:close"'],
+        '"http://192.0.2.80/"',
+        '"-0", "http://a/"',
+        '"-H", "connection: Close", "http://a/"',
+        '"-HConnection:close"',
+    ],
 )
 def test_a_command_that_docker_cannot_play_is_refused(tmp_path: Path, curl: str) -> None:
     path = tmp_path / "generated.toml"

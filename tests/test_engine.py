@@ -99,11 +99,19 @@ def test_docker_settings_that_make_no_sense_are_survived(tmp_path: Path, config:
         assert json.loads(done.stdout)["verdict"] == "pass"
 
 
+@pytest.mark.needs("docker")
+def test_variables_that_would_steer_compose_are_kept_from_it(tmp_path: Path) -> None:
+    steering = {"DOCKER_DEFAULT_PLATFORM": "linux/s390x", "COMPOSE_FILE": "/x", "LAB_SUBNET": "1.2.3.0/24"}
+    done = invoke(*DOCKER, "--json", "--runs", tmp_path, env=steering)
+    assert json.loads(done.stdout)["verdict"] == "pass", done.stderr
+
+
 def test_variables_that_make_no_sense_are_said(tmp_path: Path) -> None:
     for variables in (
         {"DOCKER_HOST": "nonsense://x"},
         {"DOCKER_HOST": "tcp://x:99999"},
         {"DOCKER_HOST": "http://[::1"},
+        {"DOCKER_HOST": "tcp://127.0.0.1:1", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/nonexistent"},
     ):
         done = invoke(*DOCKER, "--runs", tmp_path / "runs", env=variables)
         assert done.returncode == 3
@@ -317,7 +325,9 @@ def test_an_engine_that_is_gone_is_one_message_and_clean_helps_later(
         second_engine.stop()
         _, stderr = process.communicate(timeout=100)
         refused(
-            subprocess.CompletedProcess(command, process.returncode, "", stderr), "the Docker engine", "invoke clean"
+            subprocess.CompletedProcess(command, process.returncode, "", stderr),
+            "at the step 'client': the ",
+            "invoke clean",
         )
     finally:
         second_engine.start()

@@ -1,5 +1,6 @@
 """Engines that are absent, closed, old, empty, full, restarted: one clear message each, exit 3, nothing left."""
 
+import hashlib
 import http.server
 import json
 import os
@@ -79,6 +80,28 @@ def test_no_engine_is_said(tmp_path: Path) -> None:
 def test_a_context_that_does_not_exist_is_said(tmp_path: Path) -> None:
     done = invoke(*DOCKER, "--runs", tmp_path / "runs", env={"DOCKER_CONTEXT": "nowhere"})
     refused(done, "there is no Docker context 'nowhere'", "docker context use default")
+
+
+@pytest.mark.needs("netns")
+def test_a_broken_context_keeps_nobody_from_netns(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"currentContext": "mine"}')
+    folder = tmp_path / "contexts" / "meta" / hashlib.sha256(b"mine").hexdigest()
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_text("{")
+    environment = {"DOCKER_CONFIG": str(tmp_path)}
+    done = invoke("lab", "--json", "--runs", tmp_path / "runs", env=environment)
+    assert json.loads(done.stdout)["verdict"] == "pass", done.stderr
+    refused(invoke(*DOCKER, "--runs", tmp_path / "runs", env=environment), "Docker's settings can't be used", "mend")
+
+
+@pytest.mark.needs("docker")
+def test_a_compose_plugin_that_cannot_run_is_said(tmp_path: Path) -> None:
+    (tmp_path / "cli-plugins").mkdir()
+    plugin = tmp_path / "cli-plugins" / "docker-compose"
+    plugin.write_bytes(b"\x7fnothing")
+    plugin.chmod(0o755)
+    done = invoke(*DOCKER, "--runs", tmp_path / "runs", env={"DOCKER_CONFIG": str(tmp_path)})
+    refused(done, f"the docker compose plugin {plugin} can't be run", "install it again")
 
 
 @pytest.mark.needs("docker")

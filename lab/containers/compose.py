@@ -1,12 +1,14 @@
 """The `docker compose` plugin, which makes the topology and takes it down."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lab.containers.engine import AROUND, config_folder, docker_config
 from lab.errors import BackendError
@@ -35,7 +37,7 @@ def find_compose() -> str:
         if os.access(path, os.X_OK) and path.is_file():
             return str(path)
     found = shutil.which(PLUGIN)
-    if found is not None and int(compose_version(found).partition(".")[0] or 0) >= 2:
+    if found is not None and re.match(r"[2-9]|[1-9]\d", compose_version(found)):
         return found
     raise BackendError(
         "the docker compose plugin (v2) is not installed",
@@ -62,7 +64,7 @@ class Compose:
     """One project of the lab's compose file, with its variables."""
 
     def __init__(self, path: str, project: str, variables: Mapping[str, str], log: Path) -> None:
-        self._command = [path, "--project-name", project, "--file", str(FOLDER / "compose.yaml"), "--progress", "plain"]
+        self._command = [path, "--project-name", project, "--file", str(FOLDER / "compose.yaml")]
         inherited = {name: value for name, value in os.environ.items() if name in KEPT or not name.startswith(STEERING)}
         self._environment = {**inherited, **variables}
         self._log = log
@@ -77,15 +79,23 @@ class Compose:
 
     def _start(self, *words: str) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
-            return subprocess.Popen(
+            return _spawn(
                 [*self._command, *words],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the caller, who ends the rest
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads here
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
+
+
+def _spawn(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(command, **how)
+    except OSError as error:
+        message = f"the docker compose plugin {command[0]} can't be run: {error.strerror}"
+        raise BackendError(message, f"install it again, or {AROUND}") from None
 
 
 def _die_with_parent() -> None:

@@ -30,7 +30,8 @@ def _context() -> str | None:
 
 def config_folder() -> Path:
     """Where the Docker CLI keeps its configuration."""
-    return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home raises where a user has none
+    return Path(os.environ.get("DOCKER_CONFIG") or Path(home, ".docker"))
 
 
 def docker_config() -> dict[str, Any]:
@@ -92,7 +93,10 @@ def _from_context() -> dict[str, Any]:
         return {}
     from docker.context import ContextAPI
 
-    context = ContextAPI.get_context(name)
+    try:
+        context = ContextAPI.get_context(name)
+    except Exception as error:  # noqa: BLE001 - what it raises of a broken context is a bare Exception
+        raise _unusable(error) from None
     if context is None:
         raise BackendError(f"there is no Docker context {name!r}", "choose another: docker context use default")
     settings: dict[str, Any] = {"base_url": context.Host}
@@ -122,11 +126,25 @@ def _unreachable(host: str, error: Exception) -> BackendError:
     )
 
 
+def broken_off() -> tuple[type[Exception], ...]:
+    """What the SDK and its libraries raise where an engine doesn't answer, or not to the end."""
+    import docker.errors
+    import requests.exceptions
+    import urllib3.exceptions
+
+    return (
+        docker.errors.DockerException,
+        docker.errors.StreamParseError,
+        requests.exceptions.RequestException,
+        urllib3.exceptions.HTTPError,
+        *GONE,
+    )
+
+
 @contextmanager
 def engine_errors(step: str) -> Iterator[None]:
     """Turn whatever the SDK raises into a `StepError` of `step`."""
     import docker.errors
-    import requests.exceptions
 
     try:
         yield
@@ -135,7 +153,7 @@ def engine_errors(step: str) -> Iterator[None]:
         raise StepError(step, message, "something else removed it, or the engine was restarted: run it again") from None
     except docker.errors.APIError as error:
         raise StepError(step, f"the Docker engine refused: {_explanation(error)}", "see lab.log") from None
-    except (docker.errors.DockerException, requests.exceptions.RequestException, *GONE) as error:
+    except broken_off() as error:
         message = f"the Docker engine went away ({type(error).__name__})"
         raise StepError(step, message, "see whether it runs: docker version; then: invoke clean") from None
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from lab import __version__
 from lab.containers.compose import FOLDER
-from lab.containers.engine import Engine
+from lab.containers.engine import Engine, broken_off
 from lab.errors import BackendError
 
 REPOSITORY = "handshake-lab"
@@ -98,10 +98,8 @@ def build_image(engine: Engine, say: Say, *, from_packages: bool = False) -> Ima
 
 def _forget(engine: Engine, name: str) -> None:
     """Remove an image, unless a container needs it for longer than a build that was broken off takes to end."""
-    import docker.errors
-
     deadline = time.monotonic() + PATIENCE_S
-    with suppress(docker.errors.APIError):
+    with suppress(*broken_off()):  # the engine may be gone, too
         while engine.api.containers(all=True, filters={"ancestor": name}) and time.monotonic() < deadline:
             time.sleep(POLL_S)
         engine.api.remove_image(name, force=True)
@@ -188,12 +186,9 @@ def _follow(line: Mapping[str, Any], last: list[str], say: Say) -> None:
 @contextmanager
 def _building() -> Iterator[None]:
     """Turn what the SDK raises while an image is made into a `BackendError`."""
-    import docker.errors
-    import requests.exceptions
-
     try:
         yield
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+    except broken_off() as error:
         raise _build_error("the engine", [str(getattr(error, "explanation", None) or error)]) from None
 
 

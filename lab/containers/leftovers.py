@@ -7,6 +7,7 @@ from typing import Any
 
 from lab.containers.engine import Engine
 from lab.containers.owner import OWNER_LABEL, RUN_LABEL, Owner
+from lab.errors import StepError
 
 LOOKS, BETWEEN_LOOKS_S = 50, 0.05  # an engine may go on with what it was asked for just before the asker died
 
@@ -28,9 +29,14 @@ def find_leftovers(engine: Engine, run: str | None = None) -> list[Leftover]:
     containers = engine.api.containers(all=True, filters=wanted)
     networks = engine.api.networks(filters=wanted)
     return [
-        *(_leftover("container", entry, entry["Names"][0].removeprefix("/")) for entry in containers if entry["Names"]),
+        *(_leftover("container", entry, _name_of(entry)) for entry in containers),
         *(_leftover("network", entry, entry["Name"]) for entry in networks),
     ]
+
+
+def _name_of(container: Mapping[str, Any]) -> str:
+    names = container["Names"] or [container["Id"][:12]]  # one that is being removed has none
+    return str(names[0]).removeprefix("/")
 
 
 def _leftover(kind: str, entry: Mapping[str, Any], name: str) -> Leftover:
@@ -39,7 +45,7 @@ def _leftover(kind: str, entry: Mapping[str, Any], name: str) -> Leftover:
 
 
 def remove_run(engine: Engine, run: str) -> list[Leftover]:
-    """Remove all that `run` has, until two looks in a row find nothing; what was removed."""
+    """Remove all that `run` has, until two looks in a row find nothing; what was removed. `StepError` if some stays."""
     removed: dict[str, Leftover] = {}
     empty = 0
     for _ in range(LOOKS):
@@ -47,9 +53,10 @@ def remove_run(engine: Engine, run: str) -> list[Leftover]:
         removed |= {one.identifier: one for one in _remove(engine, found)}
         empty = 0 if found else empty + 1
         if empty == 2:
-            break
+            return list(removed.values())
         time.sleep(BETWEEN_LOOKS_S)
-    return list(removed.values())
+    names = ", ".join(one.name for one in find_leftovers(engine, run))
+    raise StepError("destroy", f"the engine doesn't let go of {names}", "see what uses it: docker inspect NAME")
 
 
 def remove_dead_runs(engine: Engine) -> tuple[list[Leftover], list[Leftover]]:

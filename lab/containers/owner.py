@@ -76,7 +76,8 @@ def _started(pid: int) -> str:
     """When the process `pid` started: clock ticks since boot (proc(5)), elsewhere ps's words; empty if it is gone."""
     if Path("/proc/self/stat").exists():
         try:
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19]
+            state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+            return "" if state in "ZX" else rest[18]  # one that only waits to be reaped has ended
         except (OSError, IndexError):
             return ""
     done = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)

@@ -28,7 +28,7 @@ class Sidecar:
     """Follows the capture in `container`; writes the frames between the sentinels to `path`."""
 
     def __init__(self, engine: Engine, container: str, path: Path) -> None:
-        self._command = Command(engine, container, FOLLOW)
+        self._command = Command(engine, container, FOLLOW, user="nobody")  # it needs no privilege
         self._first, self._last = (
             f"handshake-lab {word} {secrets.token_hex(16)}".encode() for word in ("first", "last")
         )

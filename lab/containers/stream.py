@@ -22,9 +22,9 @@ class Command:
     of the HTTP client, out of which the SDK takes the bare socket.
     """
 
-    def __init__(self, engine: Engine, container: str, words: Sequence[str]) -> None:
+    def __init__(self, engine: Engine, container: str, words: Sequence[str], user: str = "") -> None:
         self._api = engine.api
-        self._id = self._api.exec_create(container, list(words), stdin=True)["Id"]
+        self._id = self._api.exec_create(container, list(words), stdin=True, user=user)["Id"]
         self._stream: Any = self._api.exec_start(self._id, socket=True)
         self._socket: socket.socket = getattr(self._stream, "_sock", self._stream)
         self._buffer = bytearray()

@@ -113,7 +113,10 @@ class Topology:
                 with engine_errors("destroy"):
                     remove_run(self._engine, self.run)
         except subprocess.TimeoutExpired:
-            self._up.kill()
+            for process in (self._up, self._down):
+                if process is not None and process.poll() is None:
+                    process.kill()
+                    process.wait()
             message = "docker compose doesn't come to an end"
             raise StepError("destroy", message, "remove what it left: invoke clean") from None
         finally:
@@ -143,4 +146,4 @@ def used_subnets(networks: Iterable[Mapping[str, Any]]) -> Iterator[Blocker]:
     for network in networks:
         for config in (network.get("IPAM") or {}).get("Config") or []:
             with suppress(ValueError, KeyError):  # IPv6, or none
-                yield Blocker(IPv4Network(config["Subnet"]), f"Docker's network {network.get('Name')}")
+                yield Blocker(IPv4Network(config["Subnet"], strict=False), f"Docker's network {network.get('Name')}")

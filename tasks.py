@@ -43,11 +43,15 @@ def lab(_: Context, scenario="baseline", backend="", explain=False, json=False, 
         "host": "the name (or address) whose story to tell",
         "explain": "add for every frame why its Seq and Ack are what they are",
         "json": "print the report as JSON, and nothing else",
+        "summary": "count lookups, connections and events by what became of them, and judge nothing",
     }
 )
 @for_people
-def analyze(_: Context, file, host="", explain=False, json=False):  # type: ignore[no-untyped-def]
+def analyze(_: Context, file, host="", explain=False, json=False, summary=False):  # type: ignore[no-untyped-def]
     """Report on any capture: lookups, handshake, numbers, exchange, close."""
+    if summary:
+        commands().summarise(Path(file), as_json=json)
+        return
     raise Exit(code=STATUS_OF_VERDICT[commands().analyze(Path(file), host or None, explain=explain, as_json=json)])
 
 

@@ -4,16 +4,22 @@ Formats: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html and
 https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-02.html.
 """
 
+import mmap
 import struct
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from analysis.errors import InputError
 from analysis.text import plural
 
 Health = Literal["complete", "incomplete", "unknown"]
+Buffer = bytes | mmap.mmap
 
 PCAP_MAGICS = {  # the first four bytes: byte order for `struct`, nanoseconds a tick
     b"\xa1\xb2\xc3\xd4": (">", 1000),
@@ -23,6 +29,8 @@ PCAP_MAGICS = {  # the first four bytes: byte order for `struct`, nanoseconds a 
 }
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 LONGEST_FRAME = 0x0004_0000  # libpcap's own limit (MAXIMUM_SNAPLEN): more is damage, not a frame
+READ_WHOLE = 1 << 24  # bytes; a larger file is mapped, which costs no memory, but isn't safe from being cut meanwhile
+LAST_TIME = (1 << 63) - 1  # ns: what 64 bits can count
 
 
 class Frame(NamedTuple):
@@ -36,6 +44,39 @@ class Frame(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Frames:
+    """The frames of a file as columns, one entry a frame: their bytes stay in `data`, the file's content.
+
+    `start`: where a frame's bytes begin in `data`; `captured`, `wire_length`: bytes; `time_ns`: ns since 1970.
+    Indexed or walked through, it gives a `Frame` each.
+    """
+
+    data: Buffer
+    start: npt.NDArray[np.int64]
+    captured: npt.NDArray[np.uint32]
+    wire_length: npt.NDArray[np.uint32]
+    time_ns: npt.NDArray[np.int64]
+    link_type: npt.NDArray[np.uint16]
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def __getitem__(self, index: int) -> Frame:
+        number = range(1, len(self) + 1)[index]
+        start = int(self.start[index])
+        return Frame(
+            number,
+            int(self.time_ns[index]),
+            int(self.link_type[index]),
+            int(self.wire_length[index]),
+            self.data[start : start + int(self.captured[index])],
+        )
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (self[index] for index in range(len(self)))
+
+
+@dataclass(frozen=True, slots=True)
 class Capture:
     """A file's frames, and what is known of its health.
 
@@ -45,7 +86,7 @@ class Capture:
 
     path: str
     format: str
-    frames: tuple[Frame, ...]
+    frames: Frames
     problems: tuple[str, ...] = ()
     health: Health = "unknown"
 
@@ -53,7 +94,7 @@ class Capture:
 def read_capture(path: Path) -> Capture:
     """Read the capture at `path`; `InputError` if it can't be opened or is no capture."""
     try:
-        data = path.read_bytes()
+        data = _content(path)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file", "check the path") from None
     except IsADirectoryError:
@@ -63,7 +104,14 @@ def read_capture(path: Path) -> Capture:
     return parse_capture(data, str(path))
 
 
-def parse_capture(data: bytes, path: str) -> Capture:
+def _content(path: Path) -> Buffer:
+    with path.open("rb") as file:
+        if path.stat().st_size < READ_WHOLE:
+            return file.read()
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def parse_capture(data: Buffer, path: str) -> Capture:
     """Frames of the file content `data`; a file cut in the middle is read up to there, and says so."""
     problems: list[str] = []
     if data[:4] in PCAP_MAGICS:
@@ -72,13 +120,14 @@ def parse_capture(data: bytes, path: str) -> Capture:
         kind, frames = _pcapng(data, path, problems)
     else:
         raise InputError(f"{path}: {_what_it_is(data)}", "hand in a .pcap or .pcapng as tcpdump or Wireshark save it")
-    short = [frame.number for frame in frames if len(frame.data) < frame.wire_length]
-    if short:
-        problems.append(f"the snap length cut {plural(len(short), 'frame')}, first frame {short[0]}: capture with -s 0")
-    return Capture(path, kind, tuple(frames), tuple(problems), "incomplete" if problems else "unknown")
+    short = np.flatnonzero(frames.captured < frames.wire_length)
+    if len(short):
+        cut = plural(len(short), "frame")
+        problems.append(f"the snap length cut {cut}, first frame {short[0] + 1}: capture with -s 0")
+    return Capture(path, kind, frames, tuple(problems), "incomplete" if problems else "unknown")
 
 
-def _what_it_is(data: bytes) -> str:
+def _what_it_is(data: Buffer) -> str:
     if not data:
         return "is empty"
     if data[:2] == b"\x1f\x8b":
@@ -88,32 +137,41 @@ def _what_it_is(data: bytes) -> str:
     return f"is no capture: it begins with {data[:4].hex(' ')}, which neither pcap nor pcapng does"
 
 
-def _pcap(data: bytes, path: str, problems: list[str]) -> tuple[str, list[Frame]]:
+def _pcap(data: Buffer, path: str, problems: list[str]) -> tuple[str, Frames]:
     order, tick_ns = PCAP_MAGICS[data[:4]]
     kind = "pcap-ns" if tick_ns == 1 else "pcap"
     if len(data) < 24:
         raise InputError(f"{path}: ends within its 24-byte file header", "capture again")
-    link_type = struct.unpack_from(order + "I", data, 20)[0] & 0x0FFF_FFFF  # the upper bits tell of an FCS
-    header = struct.Struct(order + "IIII")
-    frames: list[Frame] = []
-    position = 24
-    while position < len(data):
-        if position + 16 > len(data):
-            problems.append(_cut(len(frames)))
+    link_type = struct.unpack_from(order + "I", data, 20)[0] & 0xFFFF  # the upper bits tell of an FCS
+    start = np.array(_pcap_records(data, order, problems), np.int64)
+    word = np.ndarray((len(data) - 3,), order + "u4", data, 0, (1,))  # the 32-bit word that begins at each byte
+    captured = word[start - 8].astype(np.uint32)
+    return kind, Frames(
+        data,
+        start,
+        captured,
+        np.maximum(word[start - 4], captured).astype(np.uint32),
+        word[start - 16].astype(np.int64) * 1_000_000_000 + word[start - 12].astype(np.int64) * tick_ns,
+        np.full(len(start), link_type, np.uint16),
+    )
+
+
+def _pcap_records(data: Buffer, order: str, problems: list[str]) -> "array[int]":
+    """Where the bytes of each whole frame begin: the one step that must go record by record."""
+    starts = array("q")
+    add, length_at, end = starts.append, struct.Struct(order + "I").unpack_from, len(data)
+    position = 40  # the file header, and the first record's
+    while position <= end:
+        following = position + length_at(data, position - 8)[0]
+        if following > end or following - position > LONGEST_FRAME:
             break
-        seconds, ticks, captured, wire_length = header.unpack_from(data, position)
-        position += 16
-        if captured > LONGEST_FRAME:
-            problems.append(f"frame {len(frames) + 1} claims {captured} bytes: the file is damaged from there on")
-            break
-        if position + captured > len(data):
-            problems.append(_cut(len(frames)))
-            break
-        time_ns = seconds * 1_000_000_000 + ticks * tick_ns
-        content = data[position : position + captured]
-        frames.append(Frame(len(frames) + 1, time_ns, link_type, max(wire_length, captured), content))
-        position += captured
-    return kind, frames
+        add(position)
+        position = following + 16
+    if position - 16 < end:
+        captured = length_at(data, position - 8)[0] if position <= end else 0
+        damaged = f"frame {len(starts) + 1} claims {captured} bytes: the file is damaged from there on"
+        problems.append(damaged if captured > LONGEST_FRAME else _cut(len(starts)))
+    return starts
 
 
 def _cut(whole: int) -> str:
@@ -125,37 +183,56 @@ class _Interface(NamedTuple):
     ticks_per_second: int
 
 
-def _pcapng(data: bytes, path: str, problems: list[str]) -> tuple[str, list[Frame]]:
-    frames: list[Frame] = []
+class _Record(NamedTuple):
+    """A frame's entry in every column, in the order of `Frames`' own."""
+
+    start: int
+    captured: int
+    wire_length: int
+    time_ns: int
+    link_type: int
+
+
+def _pcapng(data: Buffer, path: str, problems: list[str]) -> tuple[str, Frames]:
+    records: list[_Record] = []
     interfaces: list[_Interface] = []
-    for order, kind, body in _blocks(data, path, frames, problems):
+    for order, kind, body, length in _blocks(data, path, records, problems):
         if kind == 0x0A0D0D0A:
             interfaces = []  # a new section starts its own list
-        elif kind == 1 and len(body) >= 8:
-            interfaces.append(_interface(order, body))
-        elif kind == 6 and len(body) >= 20:
-            index, high, low, captured, wire_length = struct.unpack_from(order + "IIIII", body)
-            if index >= len(interfaces) or captured > len(body) - 20:
-                problems.append(f"frame {len(frames) + 1} is damaged: the file was read up to there")
+        elif kind == 1 and length >= 8:
+            interfaces.append(_interface(order, data[body : body + length]))
+        elif kind == 6 and length >= 20:
+            index, high, low, captured, wire_length = struct.unpack_from(order + "IIIII", data, body)
+            if index >= len(interfaces) or captured > length - 20:
+                problems.append(f"frame {len(records) + 1} is damaged: the file was read up to there")
                 break
             interface = interfaces[index]
-            time_ns = (high << 32 | low) * 1_000_000_000 // interface.ticks_per_second
-            content = body[20 : 20 + captured]
-            frames.append(Frame(len(frames) + 1, time_ns, interface.link_type, max(wire_length, captured), content))
-        elif kind == 3 and len(body) >= 4 and interfaces:
-            wire_length = struct.unpack_from(order + "I", body)[0]
-            content = body[4 : 4 + wire_length]
-            time_ns = frames[-1].time_ns if frames else 0  # a simple packet block has no time of its own
-            frames.append(Frame(len(frames) + 1, time_ns, interfaces[0].link_type, wire_length, content))
-    return "pcapng", frames
+            time_ns = min((high << 32 | low) * 1_000_000_000 // interface.ticks_per_second, LAST_TIME)
+            records.append(_Record(body + 20, captured, max(wire_length, captured), time_ns, interface.link_type))
+        elif kind == 3 and length >= 4 and interfaces:
+            wire_length = struct.unpack_from(order + "I", data, body)[0]
+            time_ns = records[-1].time_ns if records else 0  # a simple packet block has no time of its own
+            records.append(
+                _Record(body + 4, min(wire_length, length - 4), wire_length, time_ns, interfaces[0].link_type)
+            )
+    return "pcapng", _frames(data, records)
 
 
-def _blocks(data: bytes, path: str, frames: list[Frame], problems: list[str]) -> Iterator[tuple[str, int, bytes]]:
-    """The blocks of a pcapng file: byte order of the section, block type, body."""
+def _frames(data: Buffer, records: list[_Record]) -> Frames:
+    columns = np.array(records, np.int64).reshape(len(records), 5).T
+    start, captured, wire_length, time_ns, link_type = columns
+    lengths = captured.astype(np.uint32), wire_length.astype(np.uint32)
+    return Frames(data, start.copy(), *lengths, time_ns.copy(), link_type.astype(np.uint16))
+
+
+def _blocks(
+    data: Buffer, path: str, records: list[_Record], problems: list[str]
+) -> Iterator[tuple[str, int, int, int]]:
+    """The blocks of a pcapng file: byte order of the section, block type, where the body begins, its length."""
     order, position = "<", 0
     while position < len(data):
         if position + 12 > len(data):
-            problems.append(_cut(len(frames)))
+            problems.append(_cut(len(records)))
             return
         if data[position : position + 4] == PCAPNG_MAGIC:
             orders = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
@@ -168,9 +245,9 @@ def _blocks(data: bytes, path: str, frames: list[Frame], problems: list[str]) ->
             problems.append(f"a block at byte {position} claims {length} bytes: the file is damaged from there on")
             return
         if position + length > len(data):
-            problems.append(_cut(len(frames)))
+            problems.append(_cut(len(records)))
             return
-        yield order, kind, data[position + 8 : position + length - 4]
+        yield order, kind, position + 8, length - 12
         position += length
 
 

@@ -1,26 +1,23 @@
-"""Packets to DNS lookups: each question with its retries and its outcome.
+"""DNS lookups and messages as values: each question with its retries and its outcome.
 
-RFC 1035 §4 (messages), §4.2.2 (length prefix on TCP), RFC 2308 §2 (NXDOMAIN, NODATA), RFC 5452 §9 (which
-response answers which query). Messages are parsed by dnspython.
+RFC 1035 §4. Which response answers which query is `analysis.dns_pairs`'s business; records are read by dnspython.
 """
 
-from collections.abc import Iterable, Iterator
+import struct
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import dns.exception
-import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 
-from analysis.packet import Packet
-from analysis.segment import PEER, Role
-from analysis.tcp import Connection, reassemble
-
-DNS_PORT = 53
-STATUS_OF_RCODE = {"NXDOMAIN": "nxdomain", "REFUSED": "refused", "SERVFAIL": "servfail"}
+from analysis.columns import Packets
+from analysis.dns_pairs import Facts, Pair, Source, Status, all_messages
+from analysis.tcp import Connection
 
 
 class Record(NamedTuple):
@@ -37,7 +34,6 @@ class Message:
     """One DNS message in the capture; `frame` is the one that completed it."""
 
     frame: int
-    time_ns: int
     transport: str
     src: str
     dst: str
@@ -67,7 +63,7 @@ class Lookup:
     transport: str
     client: str
     resolver: str
-    status: str
+    status: Status
     rcode: str | None
     answers: tuple[Record, ...]
     query_frames: tuple[int, ...]
@@ -95,63 +91,72 @@ class Lookup:
         return (*self.query_frames, *(() if self.response_frame is None else (self.response_frame,)))
 
 
-def find_messages(packets: Iterable[Packet], connections: Iterable[Connection]) -> tuple[Message, ...]:
+def find_messages(packets: Packets, connections: Iterable[Connection]) -> dict[Source, Message]:
     """The DNS messages on port 53, over UDP and TCP, in order of the frame that completed each."""
-    found: list[Message] = []
-    for packet in packets:
-        if packet.tcp is None and DNS_PORT in (packet.sport, packet.dport):
-            ends = (packet.src, packet.dst, packet.sport, packet.dport)
-            message = _message(packet.payload, packet.frame, packet.time_ns, "udp", ends)
-            if message:
-                found.append(message)
-    for connection in connections:
-        if connection.server.port == DNS_PORT:
-            found += _tcp_messages(connection)
-    return tuple(sorted(found, key=lambda message: message.frame))
+    found = all_messages(packets, connections)
+    return {source: _message(packets, source, data, facts) for source, data, facts in found}
 
 
-def _tcp_messages(connection: Connection) -> Iterator[Message]:
-    times = {segment.frame: segment.packet.time_ns for segment in connection.segments}
-    roles: tuple[Role, ...] = ("client", "server")
-    for role in roles:
-        stream = reassemble(connection, role)
-        source, target = connection.endpoint(role), connection.endpoint(PEER[role])
-        ends = (source.address, target.address, source.port, target.port)
-        position = 0
-        while position + 2 <= len(stream.data):
-            length = int.from_bytes(stream.data[position : position + 2])
-            start, position = position, position + 2 + length
-            if position > len(stream.data):
-                break
-            frame = stream.frames(start, position)[-1]
-            message = _message(stream.data[start + 2 : position], frame, times[frame], "tcp", ends)
-            if message:
-                yield message
-
-
-def _message(data: bytes, frame: int, time_ns: int, transport: str, ends: tuple[str, str, int, int]) -> Message | None:
-    try:
-        parsed = dns.message.from_wire(data, ignore_trailing=True)
-    except (dns.exception.DNSException, ValueError, IndexError):
-        return None  # port 53 carries other things too
-    if not parsed.question:
-        return None
-    question = parsed.question[0]
-    return Message(
-        frame,
-        time_ns,
-        transport,
-        *ends,
-        parsed.id,
-        bool(parsed.flags & dns.flags.QR),
-        bool(parsed.flags & dns.flags.TC),
-        dns.rcode.to_text(parsed.rcode()),
-        canonical(question.name.to_text()),
-        dns.rdatatype.to_text(question.rdtype),
-        _records(parsed.answer),
-        _records(parsed.authority),
-        parsed.edns >= 0,
+def make_lookup(pair: Pair, messages: Mapping[Source, Message]) -> Lookup:
+    """The lookup that `pair` makes, of the messages that it names."""
+    first = messages[pair.query]
+    response = None if pair.response is None else messages[pair.response]
+    return Lookup(
+        first.name,
+        first.type,
+        pair.transport,
+        first.src,
+        first.dst,
+        pair.status,
+        None if response is None else response.rcode,
+        () if response is None else response.answers,
+        tuple(messages[query].frame for query in (pair.query, *pair.retries)),
+        None if response is None else response.frame,
     )
+
+
+def type_name(number: int) -> str:
+    """The name of a record type: `A`, `TYPE4242`."""
+    return dns.rdatatype.to_text(dns.rdatatype.RdataType.make(number))
+
+
+def _frame(packets: Packets, source: Source) -> int:
+    return int(packets.column("frame")[source]) if isinstance(source, int) else source.frame
+
+
+def _message(packets: Packets, source: Source, data: bytes, facts: Facts) -> Message:
+    if isinstance(source, int):
+        ends = [int(packets.columns[name][source]) for name in ("source", "target")]
+        (src, sport), (dst, dport) = ((packets.address(end), end & 0xFFFF) for end in ends)
+    else:
+        (src, sport), (dst, dport) = source.source, source.target
+    parsed = _parse(data)
+    flags = int.from_bytes(data[2:4])
+    return Message(
+        _frame(packets, source),
+        "udp" if isinstance(source, int) else "tcp",
+        src,
+        dst,
+        sport,
+        dport,
+        facts.id,
+        facts.is_response,
+        bool(flags & 0x0200),
+        dns.rcode.to_text(parsed.rcode() if parsed else dns.rcode.Rcode(flags & 15)),
+        canonical(dns.name.from_wire(facts.question, 0)[0].to_text()),
+        type_name(int.from_bytes(facts.question[-4:-2])),
+        _records(parsed.answer) if parsed else (),
+        _records(parsed.authority) if parsed else (),
+        parsed is not None and parsed.edns >= 0,
+    )
+
+
+def _parse(data: bytes) -> dns.message.Message | None:
+    """The message as far as it can be read; None where dnspython gives up."""
+    try:
+        return dns.message.from_wire(data, ignore_trailing=True, continue_on_error=True)
+    except (dns.exception.DNSException, ValueError, IndexError, struct.error):
+        return None
 
 
 def _records(section: Iterable[dns.rrset.RRset]) -> tuple[Record, ...]:
@@ -169,62 +174,3 @@ def _records(section: Iterable[dns.rrset.RRset]) -> tuple[Record, ...]:
 def canonical(name: str) -> str:
     """The name in lower case without the root's dot: names compare so (RFC 4343)."""
     return name.lower().removesuffix(".") or "."
-
-
-@dataclass(slots=True)
-class _Open:
-    """A lookup being put together."""
-
-    queries: list[Message]
-    response: Message | None = None
-
-    def lookup(self) -> Lookup:
-        first, response = self.queries[0], self.response
-        return Lookup(
-            first.name,
-            first.type,
-            first.transport,
-            first.src,
-            first.dst,
-            _status(first.type, response),
-            None if response is None else response.rcode,
-            () if response is None else response.answers,
-            tuple(query.frame for query in self.queries),
-            None if response is None else response.frame,
-        )
-
-
-def find_lookups(messages: Iterable[Message]) -> tuple[Lookup, ...]:
-    """The lookups among `messages`, in order of their first query.
-
-    A response answers the query of the same id, name, type, addresses and ports (RFC 5452 §9); any other,
-    and any second one, changes nothing. A question that is asked again while unanswered is a retry.
-    """
-    lookups: list[_Open] = []
-    waiting: dict[tuple[object, ...], _Open] = {}
-    latest: dict[tuple[str, ...], _Open] = {}
-    for message in messages:
-        question = (message.id, message.name, message.type, message.transport)
-        if message.is_response:
-            lookup = waiting.get((*question, message.dst, message.dport, message.src, message.sport))
-            if lookup is not None and lookup.response is None:
-                lookup.response = message
-            continue
-        asked = (message.src, message.name, message.type, message.transport)
-        lookup = latest.get(asked)
-        if lookup is None or lookup.response is not None:
-            lookup = latest[asked] = _Open([])
-            lookups.append(lookup)
-        lookup.queries.append(message)
-        waiting[*question, message.src, message.sport, message.dst, message.dport] = lookup
-    return tuple(lookup.lookup() for lookup in lookups)
-
-
-def _status(kind: str, response: Message | None) -> str:
-    if response is None:
-        return "unanswered"
-    if response.truncated:
-        return "truncated"
-    if response.rcode != "NOERROR":
-        return STATUS_OF_RCODE.get(response.rcode, "error")
-    return "answered" if any(record.type == kind for record in response.answers) else "nodata"

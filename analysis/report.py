@@ -7,7 +7,7 @@ from analysis.capture import Capture
 from analysis.case import Case
 from analysis.rules import Finding, judge, verdict_of
 from analysis.sequence import Sequence, exact_sequence, shape_of
-from analysis.story import Story, Traffic, choose_story, find_stories, find_traffic
+from analysis.story import Story, Traffic, choose_story, find_stories
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def make_report(capture: Capture, host: str | None = None, expected: Sequence | 
 
     `expected` is a scenario's sequence, in either form; without it the ordinary fetch is the measure.
     """
-    traffic = find_traffic(capture)
+    traffic = Traffic(capture)
     stories = find_stories(traffic)
     story, why = choose_story(stories, host)
     exact = exact_sequence(story) if story else Sequence((), "exact")

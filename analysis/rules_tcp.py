@@ -181,7 +181,7 @@ def checksums(case: Case) -> Outcome:
     """
     expected = "the checksum of RFC 1071 over pseudo-header, header and data"
     frames = set(case.story_frames)
-    packets = [packet for packet in case.traffic.packets if packet.frame in frames]
+    packets = [packet for frame in sorted(frames) if (packet := case.traffic.packets.packet_in(frame))]
     if not packets:
         return Outcome("skip", expected, "there is no frame to check")
     good = [packet for packet in packets if packet.checksum == "good"]

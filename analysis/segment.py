@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 from analysis.packet import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, Packet, TcpHeader
 
 Role = Literal["client", "server"]
+ROLES: tuple[Role, Role] = ("client", "server")
 PEER: dict[Role, Role] = {"client": "server", "server": "client"}
 FLAG_NAMES = (
     (FIN, "FIN"),

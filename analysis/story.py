@@ -6,28 +6,41 @@ It filters as one does by hand: the name, the addresses that it resolved to, not
 import ipaddress
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from analysis.capture import Capture
-from analysis.dns import DNS_PORT, Lookup, Message, canonical, find_lookups, find_messages
+from analysis.columns import decode
+from analysis.dns import Lookup, Message, canonical, find_messages, make_lookup
+from analysis.dns_pairs import DNS_PORT, Source, pair_messages
 from analysis.http import Exchange, find_exchanges
-from analysis.packet import Decoded, Packet, decode
 from analysis.tcp import Connection, find_connections
 
 
-@dataclass(frozen=True, slots=True)
 class Traffic:
-    """All that was found in a capture; `exchanges` are those of the connection at the same index."""
+    """All that was found in a capture: what is counted is found at once, what is told when it is asked for."""
 
-    capture: Capture
-    decoded: Decoded
-    messages: tuple[Message, ...]
-    lookups: tuple[Lookup, ...]
-    connections: tuple[Connection, ...]
-    exchanges: tuple[tuple[Exchange, ...], ...]
+    def __init__(self, capture: Capture) -> None:
+        self.capture = capture
+        self.packets = decode(capture.frames)
+        self.connections: tuple[Connection, ...] = find_connections(self.packets)
+        self.pairs = pair_messages(self.packets, self.connections)
+
+    @cached_property
+    def _messages(self) -> dict[Source, Message]:
+        return find_messages(self.packets, self.connections)
 
     @property
-    def packets(self) -> tuple[Packet, ...]:
-        return self.decoded.packets
+    def messages(self) -> tuple[Message, ...]:
+        return tuple(self._messages.values())
+
+    @cached_property
+    def lookups(self) -> tuple[Lookup, ...]:
+        return tuple(make_lookup(pair, self._messages) for pair in self.pairs)
+
+    @cached_property
+    def exchanges(self) -> tuple[tuple[Exchange, ...], ...]:
+        """Those of the connection at the same index."""
+        return tuple(find_exchanges(connection) for connection in self.connections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +70,6 @@ class Story:
         return bool(self.lookups and self.exchanges) and any(
             connection.handshake.status == "complete" for connection in self.connections
         )
-
-
-def find_traffic(capture: Capture) -> Traffic:
-    """Decode `capture` into lookups, connections and exchanges."""
-    decoded = decode(capture.frames)
-    connections = find_connections(decoded.packets)
-    messages = find_messages(decoded.packets, connections)
-    exchanges = tuple(find_exchanges(connection) for connection in connections)
-    return Traffic(capture, decoded, messages, find_lookups(messages), connections, exchanges)
 
 
 def find_stories(traffic: Traffic) -> tuple[Story, ...]:

@@ -1,27 +1,81 @@
-"""Packets to TCP connections: who is client, relative numbers, handshake, reassembled streams.
+"""TCP connections: who is client, handshake, close, states, events, reassembled streams (RFC 9293).
 
-RFC 9293 throughout; relative numbers and `completeness` as tshark computes them.
+`completeness` and `rtt_ns` as tshark computes them.
 """
 
 import heapq
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 
-from analysis.packet import ACK, FIN, RST, SYN, Packet, TcpHeader
-from analysis.segment import PEER, Endpoint, Role, Segment
-from analysis.serial import CIRCLE, unwrap
-from analysis.tcp_close import Close, classify_close
-from analysis.tcp_states import States, walk_states
+import numpy as np
+
+from analysis.columns import Packets
+from analysis.flows import NO_ACK, Flows, Segments, find_flows
+from analysis.packet import FIN, SYN
+from analysis.segment import ROLES, Endpoint, Role, Segment
+from analysis.tcp_close import Ending, Variant, name_close
+from analysis.tcp_codes import (
+    HAS_ACK,
+    HAS_DATA,
+    HAS_FIN,
+    HAS_RST,
+    HAS_SYN,
+    code_segments,
+)
+from analysis.tcp_events import Event, find_events, is_ordinary
+from analysis.tcp_open import Kind, Opening, Status, SynData, name_opening
+from analysis.tcp_states import States, Step, walk_states
+
+CONTROL = HAS_SYN | HAS_FIN | HAS_RST
+LONGEST_KEY = 128  # bytes: longer connections are hardly ever alike
+FAST_OPEN = 34  # the option's kind: RFC 7413 §4.1.1
 
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """How the connection opened (RFC 9293 §3.5): `frames` are those of the SYNs and of the last ACK."""
+    """How the connection opened (RFC 9293 §3.5): `frames` are those of the SYNs and of the last ACK.
 
-    status: Literal["complete", "refused", "unanswered", "incomplete", "midway"]
+    `kind`, `syn_count` and `syn_data` are `Opening`'s. `fast_open`: whether the server took the SYN's data by the
+    client's cookie, or ignored it; `requested`, if the client asked for a cookie (RFC 7413 §4.1).
+    """
+
+    status: Status
     frames: tuple[int, ...]
+    kind: Kind | None
+    syn_count: int
+    syn_data: SynData | None
+    fast_open: Literal["accepted", "ignored", "requested"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """How the connection ended: as `Ending`, with roles and frames for sides and places."""
+
+    variant: Variant
+    first_closer: Role | None
+    complete: bool | None
+    frames: tuple[int, ...]
+    fin_with_data: tuple[Role, ...]
+    fin_retransmitted: tuple[Role, ...]
+    half_close_data: bool
+    last_ack_missing: bool
+    reset_after: int | None
+
+
+class Life(NamedTuple):
+    """What follows from the codes of a connection's segments alone; places count them from 0.
+
+    `rtt`: the places between which tshark measures its initial RTT. `changes`: `walk_states`.
+    """
+
+    completeness: int
+    opening: Opening
+    ending: Ending
+    changes: tuple[tuple[int, States], ...]
+    rtt: tuple[int, int] | None
 
 
 class Piece(NamedTuple):
@@ -47,54 +101,225 @@ class Stream:
         return tuple(piece.frame for piece in self.pieces[first:last])
 
 
-@dataclass(frozen=True, slots=True)
 class Connection:
-    """One TCP connection as captured. `rtt_ns` is tshark's initial RTT: last SYN to first ACK after it."""
+    """One TCP connection as captured. What needs each segment's own numbers is worked out when it is asked for."""
 
-    client: Endpoint
-    server: Endpoint
-    segments: tuple[Segment, ...]
-    isn: dict[Role, int | None]
-    handshake: Handshake
-    close: Close
-    states: tuple[States, ...]
-    syns: dict[Role, Segment | None]
-    completeness: int
-    rtt_ns: int | None
+    def __init__(self, flows: Flows, index: int, life: Life, odd: tuple[Event, ...]) -> None:
+        self._flows = flows
+        self._index = index
+        self.life = life
+        self.odd = odd  # the events that follow from sequence numbers and windows
+
+    @property
+    def client(self) -> Endpoint:
+        return self._endpoints[0]
+
+    @property
+    def server(self) -> Endpoint:
+        return self._endpoints[1]
 
     def endpoint(self, role: Role) -> Endpoint:
         return self.client if role == "client" else self.server
 
+    @property
+    def completeness(self) -> int:
+        """Tshark's `tcp.completeness`: 1 SYN, 2 SYN,ACK, 4 ACK, 8 data, 16 FIN, 32 RST."""
+        return self.life.completeness
+
+    @property
+    def server_port(self) -> int:
+        return int(self._flows.server[self._index]) & 0xFFFF
+
+    @property
+    def frame_count(self) -> int:
+        return int(self._flows.bounds[self._index + 1] - self._flows.bounds[self._index])
+
+    @cached_property
+    def frames(self) -> tuple[int, ...]:
+        return tuple(self._flows.packets.column("frame")[self._rows].tolist())
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments in capture order."""
+        columns = Segments(self._flows, self._index, self._index + 1)
+        seen: dict[Role, Coverage] = {"client": Coverage(), "server": Coverage()}
+        packets, segments = self._flows.packets, list[Segment]()
+        places = zip(
+            self._rows.tolist(), columns.sender.tolist(), columns.seq.tolist(), columns.ack.tolist(), strict=True
+        )
+        for row, side, seq, ack in places:
+            packet, sender = packets.packet(row), ROLES[side]
+            assert packet.tcp is not None  # noqa: S101 - flows hold TCP alone
+            taken = packet.payload_length + bool(packet.tcp.flags & SYN) + bool(packet.tcp.flags & FIN)
+            repeated = taken > 0 and not seen[sender].add(seq, seq + taken)
+            segments.append(Segment(packet, packet.tcp, sender, seq, None if ack == NO_ACK else ack, repeated))
+        return tuple(segments)
+
     def sent_by(self, role: Role) -> Iterable[Segment]:
         return (segment for segment in self.segments if segment.sender == role)
+
+    @cached_property
+    def states(self) -> tuple[States, ...]:
+        """Both sides' states after each segment."""
+        ends = [*(place for place, _ in self.life.changes[1:]), self.frame_count]
+        return tuple(
+            states for (start, states), end in zip(self.life.changes, ends, strict=True) for _ in range(start, end)
+        )
+
+    @cached_property
+    def syns(self) -> dict[Role, Segment | None]:
+        """The first SYN or SYN,ACK of each side."""
+        return {role: next((s for s in self.sent_by(role) if s.flags & SYN), None) for role in ROLES}
 
     def syn_of(self, role: Role) -> Segment | None:
         """The first SYN or SYN,ACK of `role`."""
         return self.syns[role]
 
     @property
-    def frames(self) -> tuple[int, ...]:
-        return tuple(segment.frame for segment in self.segments)
+    def isn(self) -> dict[Role, int | None]:
+        """The raw initial sequence numbers, as far as the SYNs are in the capture."""
+        return {role: None if syn is None else syn.tcp.seq for role, syn in self.syns.items()}
+
+    @cached_property
+    def rtt_ns(self) -> int | None:
+        """Tshark's initial RTT: from the last SYN to the first ACK after it."""
+        if self.life.rtt is None:
+            return None
+        syn, ack = (self._flows.packets.frames.time_ns[self.frames[place] - 1] for place in self.life.rtt)
+        return int(ack - syn)
+
+    @cached_property
+    def handshake(self) -> Handshake:
+        opening = self.life.opening
+        frames = tuple(self.frames[place] for place in opening.places)
+        return Handshake(
+            opening.status, frames, opening.kind, opening.syn_count, opening.syn_data, self._fast_open(opening)
+        )
+
+    def _fast_open(self, opening: Opening) -> Literal["accepted", "ignored", "requested"] | None:
+        syn = self.syn_of("client") if opening.syn_count else None
+        cookie = None if syn is None else next((one.value for one in syn.tcp.options if one.kind == FAST_OPEN), None)
+        if cookie is None:
+            return None
+        return opening.syn_data if cookie else "requested"
+
+    @cached_property
+    def close(self) -> Close:
+        ending = self.life.ending
+        return Close(
+            ending.variant,
+            ending.closer,
+            ending.complete,
+            tuple(self.frames[place] for place in ending.places),
+            tuple(ROLES[side] for side in ending.fin_with_data),
+            tuple(ROLES[side] for side in ending.fin_again),
+            ending.half_close_data,
+            ending.last_ack_missing,
+            None if ending.reset_after is None else self.frames[ending.reset_after],
+        )
+
+    @cached_property
+    def events(self) -> tuple[Event, ...]:
+        """All events, in order of frames: what is odd about numbers and windows, and damage that checksums show."""
+        return tuple(sorted((*self.odd, *self._damage()), key=lambda event: event.frame))
+
+    def _damage(self) -> Iterator[Event]:
+        """Wrong checksums; but a host without a single right one leaves them to its network card (offload)."""
+        good = {segment.sender for segment in self.segments if segment.packet.checksum == "good"}
+        for segment in self.segments:
+            if segment.packet.checksum == "bad" and segment.sender in good:
+                yield Event("bad-checksum", segment.frame)
+
+    @cached_property
+    def _endpoints(self) -> tuple[Endpoint, Endpoint]:
+        packets = self._flows.packets
+        client, server = (int(ends[self._index]) for ends in (self._flows.client, self._flows.server))
+        return Endpoint(packets.address(client), client & 0xFFFF), Endpoint(packets.address(server), server & 0xFFFF)
+
+    @property
+    def _rows(self) -> np.ndarray:
+        return self._flows.order[self._flows.bounds[self._index] : self._flows.bounds[self._index + 1]]
 
 
-def find_connections(packets: Iterable[Packet]) -> tuple[Connection, ...]:
-    """The TCP connections among `packets`, in order of their first frame.
+def find_connections(packets: Packets) -> tuple[Connection, ...]:
+    """The TCP connections among `packets`, in order of their first frame."""
+    flows = find_flows(packets)
+    connections: list[Connection] = []
+    for first, last in flows.batches():
+        segments = Segments(flows, first, last)
+        codes = code_segments(segments).tobytes()
+        odd = segments.any_where(~is_ordinary(segments)).tolist()
+        begin = [*segments.begin.tolist(), len(segments.rows)]
+        for index in range(last - first):
+            part = slice(begin[index], begin[index + 1])
+            life = _life(codes[2 * part.start : 2 * part.stop])
+            events = find_events(packets, segments, part) if odd[index] else ()
+            connections.append(Connection(flows, first + index, life, events))
+    return tuple(connections)
 
-    A pure SYN with a new initial number on a used pair of endpoints opens a new connection; the same
-    number again is a retransmission (as tshark decides it).
-    """
-    flows: list[_Flow] = []
-    current: dict[frozenset[Endpoint], _Flow] = {}
-    for packet in packets:
-        if packet.tcp is None:
+
+def _life(codes: bytes) -> Life:
+    return _known_life(codes) if len(codes) <= LONGEST_KEY else read_life(codes)
+
+
+def read_life(codes: bytes) -> Life:
+    """The life of a connection whose segments have `codes`, two bytes each in this machine's order."""
+    steps = tuple(_steps(memoryview(codes).cast("H")))
+    ending = name_close(steps)
+    refusal = ending.places if ending.variant == "refused" else ()
+    return Life(
+        _completeness(steps),
+        name_opening(steps, is_refused=ending.variant == "refused", refusal=refusal),
+        ending,
+        walk_states(steps),
+        _rtt(steps),
+    )
+
+
+_known_life = lru_cache(maxsize=1 << 12)(read_life)
+
+
+def _steps(codes: "memoryview[int]") -> Iterator[Step]:
+    """The segments that may change something: SYN, FIN, RST, and between two of those each code's first."""
+    seen: set[int] = set()
+    for index, code in enumerate(codes):
+        if code & CONTROL:
+            seen.clear()
+        elif code in seen:
             continue
-        key = frozenset((Endpoint(packet.src, packet.sport), Endpoint(packet.dst, packet.dport)))
-        flow = current.get(key)
-        if flow is None or flow.is_reopened_by(packet, packet.tcp):
-            flow = current[key] = _Flow.opened_by(packet, packet.tcp)
-            flows.append(flow)
-        flow.add(packet, packet.tcp)
-    return tuple(flow.connection() for flow in flows)
+        if index:  # the first segment opens the connection, which a later one like it doesn't
+            seen.add(code)
+        yield Step(index, code)
+
+
+def _completeness(steps: Iterable[Step]) -> int:
+    mask = 0
+    for index, code in steps:
+        if code & (HAS_SYN | HAS_ACK) == HAS_SYN:
+            mask |= 1 if index == 0 else 0
+        elif code & HAS_SYN:
+            mask |= 2
+        if index == 0 and not code & (HAS_SYN | HAS_RST):
+            pass  # the frame that opened the stream midway gets no bit
+        elif code & HAS_ACK and not code & HAS_SYN:
+            mask |= 8 if code & HAS_DATA else 4
+        if code & HAS_DATA and code & HAS_SYN:
+            mask |= 8
+        if code & (HAS_FIN | HAS_ACK) == HAS_FIN | HAS_ACK and index:
+            mask |= 16 | (0 if code & HAS_DATA else 4)
+        if code & HAS_RST and (index or code & HAS_SYN):
+            mask |= 32
+    return mask
+
+
+def _rtt(steps: Iterable[Step]) -> tuple[int, int] | None:
+    syn: int | None = None
+    for index, code in steps:
+        if code & (HAS_SYN | HAS_ACK) == HAS_SYN:
+            syn = index
+        elif syn is not None and code & (HAS_SYN | HAS_ACK) == HAS_ACK:
+            return syn, index
+    return None
 
 
 class Coverage:
@@ -115,135 +340,6 @@ class Coverage:
         self._starts[first:last] = [start]
         self._ends[first:last] = [end]
         return True
-
-
-@dataclass(slots=True)
-class _Flow:
-    """A connection being put together."""
-
-    client: Endpoint
-    server: Endpoint
-    base: dict[Role, int | None] = field(default_factory=lambda: {"client": None, "server": None})
-    newest: dict[Role, int] = field(default_factory=lambda: {"client": 0, "server": 0})
-    seen: dict[Role, Coverage] = field(default_factory=lambda: {"client": Coverage(), "server": Coverage()})
-    segments: list[Segment] = field(default_factory=list)
-
-    @classmethod
-    def opened_by(cls, packet: Packet, tcp: TcpHeader) -> "_Flow":
-        """A flow whose roles follow from its first segment: who sends SYN is the client.
-
-        Joined midway, the lower port is taken for the server's: ephemeral ports are high (RFC 6056 §3.2).
-        """
-        source, target = Endpoint(packet.src, packet.sport), Endpoint(packet.dst, packet.dport)
-        from_server = tcp.flags & (SYN | ACK) == SYN | ACK or (not tcp.flags & SYN and packet.sport < packet.dport)
-        return cls(target, source) if from_server else cls(source, target)
-
-    def is_reopened_by(self, packet: Packet, tcp: TcpHeader) -> bool:
-        if tcp.flags & (SYN | ACK | RST) != SYN:
-            return False
-        base = self.base[self._sender(packet)]
-        return base is not None and tcp.seq != base
-
-    def _sender(self, packet: Packet) -> Role:
-        return "client" if (packet.src, packet.sport) == self.client else "server"
-
-    def add(self, packet: Packet, tcp: TcpHeader) -> None:
-        sender = self._sender(packet)
-        peer = PEER[sender]
-        if self.base[sender] is None:
-            self.base[sender] = tcp.seq if tcp.flags & SYN else (tcp.seq - 1) % CIRCLE
-            self.newest[sender] = 0 if tcp.flags & SYN else 1
-        seq = self._relative(sender, tcp.seq)
-        ack: int | None = None
-        if tcp.flags & ACK:
-            if self.base[peer] is None:
-                self.base[peer] = (tcp.ack - 1) % CIRCLE
-                self.newest[peer] = 1
-            ack = self._relative(peer, tcp.ack)
-        occupied = packet.payload_length + bool(tcp.flags & SYN) + bool(tcp.flags & FIN)
-        repeated = occupied > 0 and not self.seen[sender].add(seq, seq + occupied)
-        self.newest[sender] = max(self.newest[sender], seq + occupied)
-        self.segments.append(Segment(packet, tcp, sender, seq, ack, repeated))
-
-    def _relative(self, role: Role, number: int) -> int:
-        base = self.base[role]
-        assert base is not None  # noqa: S101 - `add` sets it first
-        return unwrap(number - base, self.newest[role])
-
-    def connection(self) -> Connection:
-        segments = tuple(self.segments)
-        close = classify_close(segments)
-        handshake = _handshake(segments, close)
-        syns: dict[Role, Segment | None] = {"client": None, "server": None}
-        for segment in segments:
-            if segment.flags & SYN and syns[segment.sender] is None:
-                syns[segment.sender] = segment
-        isn = {role: None if syn is None else syn.tcp.seq for role, syn in syns.items()}
-        return Connection(
-            self.client,
-            self.server,
-            segments,
-            isn,
-            handshake,
-            close,
-            walk_states(segments),
-            syns,
-            _completeness(segments),
-            _initial_rtt(segments),
-        )
-
-
-def _handshake(segments: tuple[Segment, ...], close: Close) -> Handshake:
-    syns = [segment for segment in segments if segment.flags & (SYN | ACK) == SYN]
-    answers = [segment for segment in segments if segment.flags & (SYN | ACK) == SYN | ACK]
-    opening = tuple(segment.frame for segment in (*syns, *answers))
-    if not syns:
-        return Handshake("midway", opening)
-    if close.variant == "refused":
-        return Handshake("refused", tuple(sorted({*opening, *close.frames})))
-    if not answers:
-        silent = all(segment.sender == syns[0].sender for segment in segments)
-        return Handshake("unanswered" if silent else "incomplete", opening)
-    client = syns[0].sender
-    good = [one for one in answers if one.sender != client and one.ack is not None and one.ack >= syns[0].next]
-    if good:
-        for segment in segments:
-            acks = segment.sender == client and segment.flags & (SYN | RST | ACK) == ACK
-            if acks and segment.frame > good[0].frame and (segment.ack or 0) >= good[0].next:
-                return Handshake("complete", (*opening, segment.frame))
-    return Handshake("incomplete", opening)
-
-
-def _completeness(segments: tuple[Segment, ...]) -> int:
-    """Tshark's `tcp.completeness`: 1 SYN, 2 SYN,ACK, 4 ACK, 8 data, 16 FIN, 32 RST."""
-    mask = 0
-    for index, segment in enumerate(segments):
-        flags = segment.flags
-        if flags & (SYN | ACK) == SYN:
-            mask |= 1 if index == 0 else 0
-        elif flags & SYN:
-            mask |= 2
-        if index == 0 and not flags & (SYN | RST):
-            pass  # the frame that opened the stream midway gets no bit
-        elif flags & ACK and not flags & SYN:
-            mask |= 8 if segment.length else 4
-        if segment.length and flags & SYN:
-            mask |= 8
-        if flags & (FIN | ACK) == FIN | ACK and index:
-            mask |= 16 | (0 if segment.length else 4)
-        if flags & RST and (index or flags & SYN):
-            mask |= 32
-    return mask
-
-
-def _initial_rtt(segments: tuple[Segment, ...]) -> int | None:
-    syn: Segment | None = None
-    for segment in segments:
-        if segment.flags & (SYN | ACK) == SYN:
-            syn = segment
-        elif syn is not None and segment.flags & (SYN | ACK) == ACK:
-            return segment.packet.time_ns - syn.packet.time_ns
-    return None
 
 
 def reassemble(connection: Connection, role: Role) -> Stream:

@@ -63,6 +63,19 @@ def analyze(file: Path, host: str | None, *, explain: bool, as_json: bool) -> st
     return report.verdict
 
 
+def summarise(file: Path, *, as_json: bool) -> None:
+    """`invoke analyze --summary`: a capture in counts."""
+    from analysis.capture import read_capture
+    from analysis.summary import summarise as summarise_capture
+    from analysis.views.summary import render_summary, summary_to_json
+
+    summary = summarise_capture(read_capture(file))
+    if as_json:
+        print_json(summary_to_json(summary))
+    else:
+        sys.stdout.write(render_summary(summary, style()))
+
+
 def print_report(report: "Report", *, explain: bool, as_json: bool) -> None:
     """A report on standard output, for a person or as JSON."""
     from analysis.views.json import to_json

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.capture import read_capture
-from analysis.packet import decode
+from analysis.columns import decode
 from analysis.tcp import find_connections
 
 
@@ -18,7 +18,7 @@ class Ending:
 
 def read_ending(capture: Path) -> Ending:
     """The ending of the fetch in the file `capture`."""
-    closes = [connection.close for connection in find_connections(decode(read_capture(capture).frames).packets)]
+    closes = [connection.close for connection in find_connections(decode(read_capture(capture).frames))]
     return Ending(
         all(close.complete or close.variant in ("reset", "refused") for close in closes),
         any(close.first_closer == "server" for close in closes),

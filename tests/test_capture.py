@@ -10,8 +10,8 @@ from scapy.packet import Raw
 from scapy.utils import PcapNgWriter
 
 from analysis.capture import parse_capture, read_capture
+from analysis.columns import decode
 from analysis.errors import InputError
-from analysis.packet import decode
 from tests.craft import fetch, pcap
 
 MAGICS = {
@@ -60,7 +60,7 @@ def test_a_file_cut_in_the_middle_is_read_up_to_there_and_says_so(cut: int) -> N
     data = pcap(fetch())
     whole = parse_capture(data, "a.pcap")
     capture = parse_capture(data[:-cut], "a.pcap")
-    assert capture.frames == whole.frames[:-1]
+    assert list(capture.frames) == list(whole.frames)[:-1]
     assert capture.health == "incomplete"
     assert "ends in the middle of frame 12" in capture.problems[0]
 
@@ -118,7 +118,7 @@ def test_vlan_tags_and_raw_ip_lead_to_the_same_packet() -> None:
     plain = Ether() / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=1, dport=2) / b"hi"
     tagged = Ether() / Dot1Q(vlan=5) / plain[IP]
     found = [
-        decode(parse_capture(data, "a").frames).packets[0]
+        decode(parse_capture(data, "a").frames).packet(0)
         for data in (pcap([plain]), pcap([tagged]), pcap([plain[IP]], link_type=101))
     ]
     assert {(packet.src, packet.dst, packet.sport, packet.dport, packet.payload) for packet in found} == {
@@ -133,4 +133,4 @@ def test_either_zero_of_ones_complement_is_a_right_checksum() -> None:
     frame[TCP].payload = Raw(rest.to_bytes(2))
     for field, verdict in ((0x0000, "good"), (0xFFFF, "good"), (0x0001, "bad")):
         frame[TCP].chksum = field
-        assert decode(parse_capture(pcap([frame]), "a").frames).packets[0].checksum == verdict
+        assert decode(parse_capture(pcap([frame]), "a").frames).packet(0).checksum == verdict

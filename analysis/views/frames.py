@@ -6,6 +6,8 @@ the FIN's frame in tshark, which then doesn't show the FIN.
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from analysis.dns import Message, Record
 from analysis.http import Exchange
 from analysis.packet import SYN, Packet
@@ -53,9 +55,8 @@ def frame_lines(report: Report) -> tuple[FrameLine, ...]:
     story = report.story
     if story is None:
         return ()
-    packets = {packet.frame: packet for packet in report.traffic.packets}
     start = report.capture.frames[0].time_ns
-    decimals = 6 if all(frame.time_ns % 1000 == 0 for frame in report.capture.frames) else 9
+    decimals = 9 if np.any(report.capture.frames.time_ns % 1000) else 6
     infos: dict[int, tuple[str, str]] = {}
     ends = _message_ends(story.exchanges)
     parts = {frame for one in story.exchanges for frame in (*one.request_frames, *one.response_frames)}
@@ -67,7 +68,8 @@ def frame_lines(report: Report) -> tuple[FrameLine, ...]:
     for message in report.traffic.messages:
         if message.frame in in_story:
             infos.setdefault(message.frame, ("DNS", dns_info(message)))
-    return tuple(_line(packets[frame], start, decimals, *infos[frame]) for frame in story.frames if frame in infos)
+    packets = ((frame, report.traffic.packets.packet_in(frame)) for frame in story.frames if frame in infos)
+    return tuple(_line(packet, start, decimals, *infos[frame]) for frame, packet in packets if packet)
 
 
 def _line(packet: Packet, start: int, decimals: int, protocol: str, info: str) -> FrameLine:

@@ -1,9 +1,13 @@
 """A report as JSON: `handshake-lab/report/1`, by the schema `docs/report.schema.json`."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
+
+from analysis.capture import Capture
 from analysis.dns import Lookup
 from analysis.http import Exchange
 from analysis.packet import SYN
@@ -23,7 +27,7 @@ def to_json(report: Report) -> dict[str, Any]:
     """The report as plain values; frame lists are numbers from 1, references are indexes."""
     return {
         "schema": SCHEMA,
-        "capture": _capture(report),
+        "capture": capture_values(report.capture, report.traffic.packets.others),
         "lookups": [_lookup(lookup) for lookup in report.traffic.lookups],
         "connections": [_connection(connection) for connection in report.traffic.connections],
         "stories": _stories(report),
@@ -47,19 +51,19 @@ def iso_time(time_ns: int) -> str:
     return f"{(EPOCH + timedelta(seconds=seconds)).strftime('%Y-%m-%dT%H:%M:%S')}.{nanoseconds:09d}Z"
 
 
-def _capture(report: Report) -> dict[str, Any]:
-    capture = report.capture
-    times = [frame.time_ns for frame in capture.frames]
+def capture_values(capture: Capture, others: Mapping[str, int]) -> dict[str, Any]:
+    """What is known of the file; `others`: frames that are neither UDP nor TCP, by name."""
+    times = capture.frames.time_ns
     return {
         "path": capture.path,
         "format": capture.format,
         "frame_count": len(capture.frames),
-        "link_types": sorted({frame.link_type for frame in capture.frames}),
-        "first_time": iso_time(times[0]) if times else None,
-        "last_time": iso_time(times[-1]) if times else None,
+        "link_types": np.flatnonzero(np.bincount(capture.frames.link_type)).tolist(),
+        "first_time": iso_time(int(times[0])) if len(times) else None,
+        "last_time": iso_time(int(times[-1])) if len(times) else None,
         "health": capture.health,
         "problems": list(capture.problems),
-        "other_frames": dict(sorted(report.traffic.decoded.others.items())),
+        "other_frames": dict(sorted(others.items())),
     }
 
 
@@ -84,7 +88,7 @@ def _connection(connection: Connection) -> dict[str, Any]:
     return {
         "client": connection.client._asdict(),
         "server": connection.server._asdict(),
-        "frame_count": len(connection.segments),
+        "frame_count": connection.frame_count,
         "completeness": connection.completeness,
         "client_isn": connection.isn["client"],
         "server_isn": connection.isn["server"],

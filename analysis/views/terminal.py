@@ -39,7 +39,7 @@ def _about(report: Report, style: Style) -> list[str]:
     lines += style.wrapped(f"Story: {name}{printable(report.why)}", "", "  ")
     left_out = len(capture.frames) - (len(report.story.frames) if report.story else 0)
     if left_out:
-        others = ", ".join(f"{count} {kind}" for kind, count in sorted(report.traffic.decoded.others.items()))
+        others = ", ".join(f"{count} {kind}" for kind, count in sorted(report.traffic.packets.others.items()))
         kinds = f"; neither UDP nor TCP: {others}" if others else ""
         lines += style.wrapped(f"{plural(left_out, 'other frame')} left out{kinds}.", "", "  ")
     for problem in capture.problems:

@@ -1,0 +1,65 @@
+"""Each segment as one small number: all that the state tables and the names of openings and closes need of it.
+
+Many connections have the same codes in the same order, so what follows from them is worked out once.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.flows import CLIENT, SERVER, Segments
+from analysis.packet import ACK, FIN, RST, SYN
+
+FROM_SERVER = 1 << 0
+HAS_FIN = 1 << 1
+HAS_SYN = 1 << 2
+HAS_RST = 1 << 3
+HAS_ACK = 1 << 4
+HAS_DATA = 1 << 5
+IS_NEW = 1 << 6  # takes numbers beyond all that its side had sent before
+ACKS_SYN = 1 << 7  # its Ack covers the peer's SYN
+ACKS_FIN = 1 << 8  # its Ack covers the peer's first FIN, which was captured before
+AGAIN = 1 << 9  # a FIN that ends where its side's first FIN ended: the same one, sent again
+ACKS_SYN_DATA = 1 << 10  # a SYN,ACK whose Ack covers bytes that the SYN carried, too
+REFUSES = 1 << 11  # a reset that answers a SYN (RFC 9293 §3.5.2, case 1), or one without Ack
+AHEAD = 1 << 12  # a FIN behind numbers that were not captured: its receiver can't have taken it yet
+
+
+def code_segments(segments: Segments) -> npt.NDArray[np.uint16]:
+    """The code of every segment: the sum of the constants above that hold for it."""
+    flags, sender = segments.flags, segments.sender
+    acks, has_data, is_reset = flags & ACK != 0, segments.length > 0, flags & RST != 0
+    is_fin = (flags & FIN != 0) & ~is_reset
+    end_of_fin, fin_at = _each_side(segments, is_fin, segments.next)
+    end_of_syn, syn_at = _each_side(segments, flags & (SYN | ACK) == SYN, segments.next)
+    connection = segments.connection
+    own_fin, own_fin_at = end_of_fin[sender, connection], fin_at[sender, connection]
+    peers_fin, peers_fin_at = end_of_fin[1 - sender, connection], fin_at[1 - sender, connection]
+    peers_syn = np.where(syn_at < len(flags), end_of_syn, 0)[1 - sender, connection]
+    answers_syn = (segments.raw_seq == 0) & (segments.ack >= 1) & (segments.ack <= peers_syn)
+    holds = {
+        FROM_SERVER: sender == SERVER,
+        HAS_FIN: is_fin,
+        HAS_SYN: flags & SYN != 0,
+        HAS_RST: is_reset,
+        HAS_ACK: acks,
+        HAS_DATA: has_data,
+        IS_NEW: (has_data | is_fin) & (segments.next > segments.newest),
+        ACKS_SYN: acks & (segments.ack >= 1),
+        ACKS_FIN: acks & ~is_reset & (segments.index > peers_fin_at) & (segments.ack >= peers_fin),
+        AGAIN: is_fin & (segments.index > own_fin_at) & (segments.next == own_fin),
+        ACKS_SYN_DATA: (flags & (SYN | ACK) == SYN | ACK) & (segments.ack > 1),
+        REFUSES: is_reset & (~acks | answers_syn),
+        AHEAD: is_fin & (segments.newest > 0) & (segments.seq > segments.newest),
+    }
+    codes = np.zeros(len(flags), np.uint16)
+    for bit, where in holds.items():
+        codes |= where.astype(np.uint16) * np.uint16(bit)
+    return codes
+
+
+def _each_side(
+    segments: Segments, mask: npt.NDArray[np.bool_], values: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """By side and connection: the value of the first segment where `mask` holds, and where that is."""
+    where = np.stack([segments.first_where(mask & (segments.sender == side)) for side in (CLIENT, SERVER)])
+    return np.append(values, 0)[where], where

@@ -1,0 +1,301 @@
+"""What is odd about a segment: retransmissions and their kinds, losses, windows, probes (RFC 9293 §3.8).
+
+Theory of operation: of each side the machine remembers what an observer between the two can know, and asks of each
+segment a fixed list of questions, in the order and with the thresholds of Wireshark, so that both use one word for
+one thing (`docs/events.md` has the list). A packet that was captured twice is named first and asked nothing: no host
+sent it twice. Most connections have no odd segment; `is_ordinary` finds those for all connections at once, and must
+never call a segment ordinary that the machine would name.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from analysis.columns import Bools, Ints, Packets
+from analysis.flows import CLIENT, NO_ACK, SERVER, Segments
+from analysis.packet import ACK, FIN, RST, SYN
+
+EventKind = Literal[
+    "retransmission",
+    "fast-retransmission",
+    "spurious-retransmission",
+    "out-of-order",
+    "duplicate-ack",
+    "previous-segment-lost",
+    "acked-unseen",
+    "zero-window",
+    "zero-window-probe",
+    "zero-window-probe-ack",
+    "window-full",
+    "window-update",
+    "keep-alive",
+    "keep-alive-ack",
+    "reset-with-data",
+    "bad-checksum",
+    "duplicate-frame",
+]
+SENT_AGAIN = ("retransmission", "fast-retransmission", "spurious-retransmission")
+FAST_NS = 20_000_000  # a fast retransmission follows the duplicate ACK at once; Wireshark's bound
+DEFAULT_RTT_NS = 3_000_000  # where the handshake wasn't seen: Wireshark's assumption
+DOUBLED_NS = 10_000_000  # two copies of one packet without IP identification: closer than any retransmission timer
+LARGEST_SCALE = 14  # RFC 7323 §2.3
+CONTROL = SYN | FIN | RST
+
+
+class Event(NamedTuple):
+    """One odd thing about the segment in `frame`.
+
+    `of`: the frame that it repeats or answers. `number`: the relative number or the count that makes it odd: of a
+    lost segment the number expected, of an acked unseen one the highest seen, of a duplicate ACK how many it makes, of a
+    full window its end.
+    """
+
+    kind: EventKind
+    frame: int
+    of: int | None = None
+    number: int | None = None
+
+
+def is_ordinary(segments: Segments) -> Bools:
+    """Where a segment is in order, acknowledges something new that was seen, and fills or closes no window."""
+    flags, sender = segments.flags, segments.sender
+    plain = flags & CONTROL == 0
+    is_reset = flags & RST != 0
+    in_order = (segments.seq == segments.newest) | _is_first(segments)
+    in_order |= is_reset & (segments.length == 0)
+    own_ack, _, own_at = _last(segments, sender)
+    peers_ack, peers_window, peer_at = _last(segments, 1 - sender)
+    peers_newest = np.where(peer_at >= 0, np.maximum(segments.next, segments.newest)[peer_at], 1 << 62)
+    repeats_ack = plain & (segments.length == 0) & (own_at >= 0) & (segments.ack == own_ack)
+    acks_seen = segments.ack <= peers_newest
+    room = segments.next - peers_ack
+    scaled = room // np.maximum(peers_window, 1)
+    at_edge = (room == scaled * peers_window) & (scaled > 0) & (scaled & (scaled - 1) == 0)
+    fills = plain & (segments.length > 0) & (peer_at >= 0) & at_edge
+    shut = segments.window == 0
+    second_reset = is_reset & (own_at >= 0) & (flags[own_at] & RST != 0)
+    odd = repeats_ack | ~acks_seen | fills | (shut & ~is_reset) | segments.wide | second_reset
+    odd |= is_reset & (segments.length > 0)
+    probes = segments.any_where(segments.length == 1) & segments.any_where(shut)
+    ordinary: Bools = in_order & ~odd & ~probes[segments.connection]
+    return ordinary
+
+
+def _is_first(segments: Segments) -> Bools:
+    """Whether a segment is the first of its side."""
+    first = np.zeros(len(segments.index) + 1, np.bool_)
+    for side in (CLIENT, SERVER):
+        first[segments.first_where(segments.sender == side)] = True
+    return first[:-1]
+
+
+def _last(segments: Segments, side: Ints) -> tuple[Ints, Ints, Ints]:
+    """Ack, window and place of the last segment that `side` sent before each segment; the place is -1 without one."""
+    place = np.full(len(side), -1, np.int64)
+    for which in (CLIENT, SERVER):
+        sent = np.where(segments.sender == which, segments.index, -1)
+        before = np.concatenate(([-1], np.maximum.accumulate(sent)[:-1]))
+        place = np.where(side == which, before, place)
+    place = np.where(place >= segments.begin[segments.connection], place, -1)
+    return segments.ack[place], segments.window[place], place
+
+
+class _Side:
+    """What an observer knows of one side. None: not seen yet."""
+
+    def __init__(self) -> None:
+        self.next: int | None = None  # the highest number sent, plus one
+        self.next_time = 0
+        self.whole: int | None = None  # the number up to which nothing is missing
+        self.ack: int | None = None
+        self.ack_time = 0
+        self.ack_frame = 0  # the first frame with this Ack
+        self.duplicates = 0
+        self.window = -1
+        self.window_scaled = False
+        self.scale: int | None = None  # of the SYN; 0 if it had none
+        self.last_kinds: tuple[EventKind, ...] = ()
+        self.last_frame = 0
+
+
+class _Segment(NamedTuple):
+    """One segment, as the machine is asked about it. `taken`: bytes, SYN and FIN; `ack` is None without the flag."""
+
+    frame: int
+    time: int
+    sender: int
+    flags: int
+    seq: int
+    ack: int | None
+    length: int
+    taken: int
+    window: int
+
+
+def find_events(packets: Packets, segments: Segments, part: slice) -> tuple[Event, ...]:
+    """The events of one connection, which `part` of `segments` is, in order of frames."""
+    sides = (_Side(), _Side())
+    rtt = _InitialRtt()
+    copies: dict[tuple[int, ...], int] = {}
+    events: list[Event] = []
+    for place, segment in enumerate(_segments(packets, segments, part), part.start):
+        me, peer = sides[segment.sender], sides[1 - segment.sender]
+        key = (*segment[2:5], NO_ACK if segment.ack is None else segment.ack, segment.length, segment.window)
+        twin = copies.get(key)
+        if twin is not None and _is_same_packet(packets, int(segments.rows[twin]), int(segments.rows[place])):
+            events.append(Event("duplicate-frame", segment.frame, int(packets.column("frame")[segments.rows[twin]])))
+            continue
+        copies[key] = place
+        if segment.flags & SYN and me.scale is None:
+            me.scale = _window_scale(packets, int(segments.rows[place]))
+        rtt.note(segment)
+        found = tuple(_judge(segment, me, peer, rtt.value))
+        events += found
+        _remember(segment, me, peer, tuple(event.kind for event in found))
+    return tuple(events)
+
+
+def _segments(packets: Packets, segments: Segments, part: slice) -> Iterator[_Segment]:
+    rows = segments.rows[part]
+    frames = packets.column("frame")[rows]
+    columns = (
+        frames,
+        packets.frames.time_ns[frames - 1],
+        segments.sender[part],
+        segments.flags[part],
+        segments.seq[part],
+        segments.ack[part],
+        segments.length[part],
+        segments.next[part] - segments.seq[part],
+        segments.window[part],
+    )
+    for frame, time, sender, flags, seq, ack, *rest in zip(*(column.tolist() for column in columns), strict=True):
+        yield _Segment(frame, time, sender, flags, seq, None if ack == NO_ACK else ack, *rest)
+
+
+class _InitialRtt:
+    """Wireshark's: from the latest pure SYN to the first ACK without SYN after it."""
+
+    def __init__(self) -> None:
+        self.value: int | None = None
+        self._syn_time: int | None = None
+
+    def note(self, segment: _Segment) -> None:
+        if self.value is not None:
+            return
+        if segment.flags & (SYN | ACK) == SYN:
+            self._syn_time = segment.time
+        elif segment.flags & (SYN | ACK) == ACK and self._syn_time is not None:
+            self.value = segment.time - self._syn_time
+
+
+def _window_scale(packets: Packets, row: int) -> int:
+    tcp = packets.packet(row).tcp
+    scale = None if tcp is None else tcp.window_scale
+    return min(scale or 0, LARGEST_SCALE)
+
+
+def _is_same_packet(packets: Packets, first: int, second: int) -> bool:
+    """Whether two frames hold one and the same IP packet: equal but for what routers change.
+
+    A host that sends again gives a new IP identification; where there is none (0, or IPv6), time must tell.
+    """
+    one, other = packets.network_bytes(first), packets.network_bytes(second)
+    if one[:1] >= b"\x60":
+        identified = False
+        same = one[:7] + one[8:] == other[:7] + other[8:]  # but for the hop limit
+    else:
+        identified = one[4:6] != b"\0\0"
+        same = one[:8] + one[9:10] + one[12:] == other[:8] + other[9:10] + other[12:]  # but for TTL and checksum
+    if not same:
+        return False
+    frame = packets.column("frame")
+    apart = packets.frames.time_ns[frame[second] - 1] - packets.frames.time_ns[frame[first] - 1]
+    return identified or bool(apart < DOUBLED_NS)
+
+
+def _judge(segment: _Segment, me: _Side, peer: _Side, rtt: int | None) -> Iterator[Event]:
+    """The names that `segment` deserves, after what is known of both sides before it."""
+    frame, plain = segment.frame, segment.flags & CONTROL == 0
+    if segment.flags & RST and segment.length:
+        yield Event("reset-with-data", frame, number=segment.length)
+    probe = segment.length == 1 and segment.seq == me.next and peer.window == 0
+    keep_alive = False
+    if probe:
+        yield Event("zero-window-probe", frame, peer.last_frame, segment.seq)
+    else:
+        if segment.window == 0 and plain:
+            yield Event("zero-window", frame)
+        if me.next is not None and segment.seq > me.next and not segment.flags & RST:
+            yield Event("previous-segment-lost", frame, number=me.next)
+        keep_alive = plain and segment.length <= 1 and me.next is not None and segment.seq == me.next - 1
+        if keep_alive:
+            yield Event("keep-alive", frame, number=me.next)
+        if segment.length and plain and _fills_window(segment, me, peer):
+            yield Event("window-full", frame, number=segment.seq + segment.length)
+        if plain and not segment.length and segment.seq == me.next and segment.ack == me.ack:
+            yield from _repeated_ack(segment, me, peer)
+    if segment.ack is not None and peer.whole is not None and segment.ack > peer.whole:
+        yield Event("acked-unseen", frame, number=peer.next)
+    if segment.taken and not keep_alive and me.next is not None:
+        yield from _not_new(segment, me, peer, rtt)
+
+
+def _fills_window(segment: _Segment, me: _Side, peer: _Side) -> bool:
+    """Whether the bytes end where the peer's window does; a SYN's window is never scaled (RFC 7323 §2.2)."""
+    if peer.scale is None or peer.ack is None:
+        return False
+    scale = peer.scale if peer.window_scaled and me.scale is not None else 0
+    return segment.seq + segment.length == peer.ack + (peer.window << scale)
+
+
+def _repeated_ack(segment: _Segment, me: _Side, peer: _Side) -> Iterator[Event]:
+    """An ACK without bytes that acknowledges what its side had acknowledged already."""
+    frame = segment.frame
+    if segment.window != me.window:
+        if segment.window:
+            yield Event("window-update", frame, me.last_frame, segment.window)
+    elif segment.window and "keep-alive" in peer.last_kinds:
+        yield Event("keep-alive-ack", frame, peer.last_frame)
+    elif not segment.window and "zero-window-probe" in peer.last_kinds:
+        yield Event("zero-window-probe-ack", frame, peer.last_frame)
+    elif segment.window:
+        yield Event("duplicate-ack", frame, me.ack_frame, me.duplicates + 1)
+
+
+def _not_new(segment: _Segment, me: _Side, peer: _Side, rtt: int | None) -> Iterator[Event]:
+    """What takes numbers, but none beyond those that its side has sent."""
+    assert me.next is not None  # noqa: S101 - its caller's condition
+    frame, end = segment.frame, segment.seq + segment.length
+    if segment.length and peer.ack is not None and end <= peer.ack:
+        yield Event("spurious-retransmission", frame, peer.ack_frame, peer.ack)
+        return
+    behind = segment.seq < me.next and not (segment.length > 1 and segment.seq == me.next - 1)
+    if not behind:
+        return
+    since = segment.time - me.next_time
+    if peer.duplicates >= 2 and peer.ack == segment.seq and segment.time - peer.ack_time < FAST_NS:
+        yield Event("fast-retransmission", frame, peer.last_frame, peer.duplicates)
+    elif since < (rtt or DEFAULT_RTT_NS) and me.next != segment.seq + segment.taken:
+        yield Event("out-of-order", frame, number=me.next)
+    else:
+        yield Event("retransmission", frame, number=since)
+
+
+def _remember(segment: _Segment, me: _Side, peer: _Side, kinds: tuple[EventKind, ...]) -> None:
+    if segment.ack != me.ack:
+        me.ack_frame, me.duplicates = segment.frame, 0
+    elif "duplicate-ack" in kinds:
+        me.duplicates += 1
+    if "acked-unseen" in kinds:
+        peer.whole = segment.ack  # said once
+    following = segment.seq + segment.taken
+    if "zero-window-probe" not in kinds:
+        if me.next is None or following > me.next:
+            me.next, me.next_time = following, segment.time
+        if me.whole is None or segment.seq <= me.whole < following:
+            me.whole = me.next
+    me.window, me.window_scaled = segment.window, not segment.flags & SYN
+    me.ack, me.ack_time = segment.ack, segment.time
+    me.last_kinds, me.last_frame = kinds, segment.frame

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.capture import LONGEST_FRAME, Frames
-from analysis.packet import TCP, UDP, Packet, TcpHeader, checksum_state, parse_options
+from analysis.packet import TCP, UDP, Packet, TcpHeader, check_sum, parse_options
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -115,9 +115,10 @@ class Packets:
         length = int(self.columns["length"][row])
         source, target = int(self.columns["source"][row]), int(self.columns["target"][row])
         field_at = 16 if protocol == TCP else 6
-        checksum = struct.unpack_from("!H", segment, field_at)[0]
+        sent = struct.unpack_from("!H", segment, field_at)[0]
         pseudo_header = self._address_bytes(source) + self._address_bytes(target)
         pseudo_header += struct.pack("!II", length + header, protocol)
+        state, right = check_sum(pseudo_header, segment, length + header, sent, protocol)
         return Packet(
             number,
             int(self.frames.time_ns[number - 1]),
@@ -128,7 +129,9 @@ class Packets:
             target & 0xFFFF,
             segment[header:],
             length,
-            checksum_state(pseudo_header, segment, length + header, checksum, protocol),
+            state,
+            sent,
+            right,
             self._tcp_header(row, segment[20:header]) if protocol == TCP else None,
         )
 

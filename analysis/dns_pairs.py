@@ -7,8 +7,7 @@ message, when someone looks at it.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from struct import Struct
-from struct import error as StructError
+from struct import Struct, error
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -78,7 +77,7 @@ def read_facts(data: bytes) -> Facts | None:
         if not flags & 0x8000:
             return Facts(number, False, question, "unanswered")
         return Facts(number, True, question, _status(data, end, flags, answers, (authorities, additionals), question))
-    except (IndexError, StructError):
+    except (IndexError, error):
         return None
 
 

@@ -1,15 +1,18 @@
 """One sentence a frame: why its Seq and Ack are what they are, from that frame's own numbers (RFC 9293 §3.4)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from analysis.dns import Lookup, Message
-from analysis.packet import FIN, RST, SYN
+from analysis.explain_events import Scene, event_sentence
+from analysis.packet import FIN, RST, SYN, option_text
 from analysis.report import Report
 from analysis.segment import PEER, Role, Segment
 from analysis.story import Story
 from analysis.tcp import Connection
+from analysis.tcp_events import EventKind
 from analysis.text import plural, printable
 
+SHORTEST_FRAME = 60  # bytes, without its check sequence: Ethernet pads to that
 QUESTIONS = {"A": "the IPv4 address (A)", "AAAA": "the IPv6 address (AAAA)"}
 
 
@@ -74,19 +77,40 @@ class _Side:
     previous: Segment | None = None
     last: Segment | None = None
     fin_next: int | None = None
+    carried: list[Segment] = field(default_factory=list)  # what took numbers, in capture order
+
+    def first_to_carry(self, segment: Segment) -> int | None:
+        """The first frame that carried the numbers of `segment`, or the first of them."""
+        for exact in (True, False):
+            for earlier in self.carried:
+                same = (earlier.seq, earlier.next) == (segment.seq, segment.next)
+                if same if exact else earlier.seq <= segment.seq < earlier.next:
+                    return earlier.frame
+        return None
 
 
 def _connection_sentences(connection: Connection) -> dict[int, str]:
     sides: dict[Role, _Side] = {role: _Side(connection.isn[role]) for role in PEER}
-    first_frames: dict[tuple[Role, int, int], int] = {}
+    by_frame = {segment.frame: segment for segment in connection.segments}
     sentences: dict[int, str] = {}
     for segment in connection.segments:
         me, peer = sides[segment.sender], sides[PEER[segment.sender]]
-        key = (segment.sender, segment.seq, segment.next)
-        earlier = first_frames.get(key) if segment.repeated else None
-        parts = [_seq_part(segment, me, earlier), _load_part(segment), _ack_part(segment, me, peer)]
+        found = connection.events_in.get(segment.frame, ())
+        original = me.first_to_carry(segment) if segment.repeated else None
+        odd = [event_sentence(Scene(event, segment, connection, by_frame, original)) for event in found]
+        if any(event.kind == "duplicate-frame" for event in found):
+            sentences[segment.frame] = " ".join(odd)
+            continue
+        kinds = {event.kind for event in found}
+        parts = [
+            _seq_part(segment, me, original, kinds),
+            *odd,
+            _load_part(segment),
+            _ack_part(segment, me, peer, kinds),
+        ]
         sentences[segment.frame] = " ".join(part for part in parts if part)
-        first_frames.setdefault(key, segment.frame)
+        if segment.next > segment.seq:
+            me.carried.append(segment)
         if segment.next > segment.seq and not segment.repeated:
             me.last = segment
         me.previous = segment
@@ -97,10 +121,14 @@ def _connection_sentences(connection: Connection) -> dict[int, str]:
     return sentences
 
 
-def _seq_part(segment: Segment, me: _Side, earlier: int | None) -> str:
+def _seq_part(segment: Segment, me: _Side, earlier: int | None, kinds: set[EventKind]) -> str:
     seq = segment.seq
+    if kinds & {"keep-alive", "zero-window-probe"}:
+        return ""
     if segment.repeated:
-        return f"Seq {seq} again: {f'frame {earlier} is sent once more' if earlier else 'bytes sent once more'}."
+        if segment.flags & SYN and segment.ack is not None and not kinds:
+            return f"Seq {seq} as in frame {earlier}: its own SYN again, now with the ACK of the other side's."
+        return f"Seq {seq} again: {_again(segment, me, earlier)}."
     if segment.flags & SYN:
         return (
             f"Seq {seq} stands for the {segment.sender}'s initial number {me.isn}, drawn at random: "
@@ -108,8 +136,6 @@ def _seq_part(segment: Segment, me: _Side, earlier: int | None) -> str:
         )
     if me.last is None:
         return f"Seq {seq}: the first segment of the {segment.sender} in this capture counts as {seq}."
-    if seq == me.newest - 1 and segment.length <= 1 and not segment.flags & (SYN | FIN):
-        return f"Seq {seq}: one number back, to make the other side answer: a keep-alive."
     if seq > me.newest:
         return f"Seq {seq}: numbers {me.newest} to {seq - 1} of the {segment.sender} are not in this capture so far."
     if seq != me.last.next:
@@ -124,25 +150,39 @@ def _seq_part(segment: Segment, me: _Side, earlier: int | None) -> str:
     return f"Seq {seq} = {start} + {count}: the {segment.sender} has sent {plural(seq - 1, 'byte')} so far."
 
 
+def _again(segment: Segment, me: _Side, earlier: int | None) -> str:
+    alike = (segment.length, segment.flags & (SYN | FIN))
+    for one in me.carried:
+        if one.frame == earlier and (one.length, one.flags & (SYN | FIN)) == alike:
+            return f"frame {earlier} is sent once more"
+    return f"frame {earlier} had it already"
+
+
 def _load_part(segment: Segment) -> str:
     parts: list[str] = []
     if segment.length and not segment.repeated:
         first = segment.seq + bool(segment.flags & SYN)
-        headers = segment.packet.length - segment.length
+        rest = segment.packet.length - segment.length
+        headers = f"{rest} of headers" + (" and padding" if segment.packet.length == SHORTEST_FRAME else "")
         bytes_ = f"bytes {first} to {first + segment.length - 1}" if segment.length > 1 else f"byte {first}"
-        sum_ = f"{segment.packet.length} on the wire − {headers} of headers = {segment.length}"
+        sum_ = f"{segment.packet.length} on the wire − {headers} = {segment.length}"
         parts.append(f"It carries {bytes_}: {sum_}.")
     if segment.flags & FIN and not segment.repeated:
         parts.append(f"The FIN takes number {segment.next - 1} and carries no byte.")
+    if segment.flags & SYN and not segment.repeated:
+        words = [option_text(option) for option in segment.tcp.options if option.kind > 1]
+        parts.append(f"It offers {', '.join(words)}." if words else "It offers no option.")
     if segment.flags & RST:
         parts.append("RST: the connection ends here, at once.")
     return " ".join(parts)
 
 
-def _ack_part(segment: Segment, me: _Side, peer: _Side) -> str:
+def _ack_part(segment: Segment, me: _Side, peer: _Side, kinds: set[EventKind]) -> str:
     who, ack = PEER[segment.sender], segment.ack
     if ack is None:
         return "No Ack yet: nothing has been received." if segment.flags & SYN else ""
+    if "acked-unseen" in kinds:
+        return f"Ack {ack}: {ack} is the next expected of the {who}."
     if ack > max(peer.newest, 1):
         return f"Ack {ack}: more than this capture shows of the {who}."
     before = me.ack if me.ack is not None else 0

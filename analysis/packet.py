@@ -48,7 +48,8 @@ class Packet:
 
     `length` is the frame's on the wire; `payload_length` the transport payload's, by the IP header, so
     it is right where the snap length cut `payload` short. `checksum` is `good`, `bad`, `partial` (the
-    pseudo-header's sum alone, as checksum offloading leaves it), or `unchecked` (cut, or a UDP 0).
+    pseudo-header's sum alone, as checksum offloading leaves it), or `unchecked` (cut, or a UDP 0); then
+    `checksum_right` is None.
     """
 
     frame: int
@@ -61,6 +62,8 @@ class Packet:
     payload: bytes
     payload_length: int
     checksum: str
+    checksum_sent: int
+    checksum_right: int | None
     tcp: TcpHeader | None = None
 
 
@@ -73,13 +76,35 @@ def ones_complement_sum(data: bytes) -> int:
     return int.from_bytes(data + b"\0" * (len(data) % 2)) % 0xFFFF
 
 
-def checksum_state(pseudo_header: bytes, segment: bytes, length: int, field: int, protocol: int) -> str:
-    """`good`, `bad`, `partial` or `unchecked` (see `Packet`), for a transport header and payload of `length` bytes."""
-    if len(segment) < length or (protocol == UDP and field == 0):
-        return "unchecked"
-    if ones_complement_sum(pseudo_header + segment) == 0:
-        return "good"
-    return "partial" if field % 0xFFFF == ones_complement_sum(pseudo_header) else "bad"
+def check_sum(pseudo_header: bytes, segment: bytes, length: int, sent: int, protocol: int) -> tuple[str, int | None]:
+    """What the checksum `sent` is (see `Packet`), and what it should be; of a header and payload of `length` bytes."""
+    if len(segment) < length or (protocol == UDP and sent == 0):
+        return "unchecked", None
+    total = ones_complement_sum(pseudo_header + segment)
+    right = (sent - total) % 0xFFFF
+    if total == 0:
+        return "good", right
+    return "partial" if sent % 0xFFFF == ones_complement_sum(pseudo_header) else "bad", right
+
+
+def option_text(option: Option) -> str:
+    """What an option says, for a person: `MSS 1460`, `window scale 7 (×128)`. RFC 9293 §3.2, 7323, 2018, 7413."""
+    value = option.value
+    number = int.from_bytes(value)
+    match option.kind, len(value):
+        case 2, 2:
+            return f"MSS {number}"
+        case 3, 1:
+            return f"window scale {number} (×{1 << min(number, 14)})"
+        case 4, 0:
+            return "SACK permitted"
+        case 8, 8:
+            return f"timestamps {number >> 32} and {number & 0xFFFF_FFFF}"
+        case 34, 0:
+            return "Fast Open: asks for a cookie"
+        case 34, size:
+            return f"Fast Open cookie of {size} bytes"
+    return {0: "end", 1: "padding"}.get(option.kind, f"option {option.kind}")
 
 
 def parse_options(data: bytes) -> tuple[Option, ...]:

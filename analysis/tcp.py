@@ -25,7 +25,7 @@ from analysis.tcp_codes import (
     HAS_SYN,
     code_segments,
 )
-from analysis.tcp_events import Event, find_events, is_ordinary
+from analysis.tcp_events import LARGEST_SCALE, Event, find_events, is_ordinary
 from analysis.tcp_open import Kind, Opening, Status, SynData, name_opening
 from analysis.tcp_states import States, Step, walk_states
 
@@ -175,6 +175,14 @@ class Connection:
         """The first SYN or SYN,ACK of `role`."""
         return self.syns[role]
 
+    def window_of(self, segment: Segment) -> int:
+        """The window of `segment` in bytes: scaled if both SYNs agreed to it; a SYN's own never is (RFC 7323 §2.2)."""
+        scales = [None if syn is None else syn.tcp.window_scale for syn in self.syns.values()]
+        own = self.syn_of(segment.sender)
+        if segment.flags & SYN or own is None or None in scales:
+            return segment.tcp.window
+        return segment.tcp.window << min(own.tcp.window_scale or 0, LARGEST_SCALE)
+
     @property
     def isn(self) -> dict[Role, int | None]:
         """The raw initial sequence numbers, as far as the SYNs are in the capture."""
@@ -222,6 +230,14 @@ class Connection:
     def events(self) -> tuple[Event, ...]:
         """All events, in order of frames: what is odd about numbers and windows, and damage that checksums show."""
         return tuple(sorted((*self.odd, *self._damage()), key=lambda event: event.frame))
+
+    @cached_property
+    def events_in(self) -> dict[int, tuple[Event, ...]]:
+        """The events by frame."""
+        found: dict[int, tuple[Event, ...]] = {}
+        for event in self.events:
+            found[event.frame] = (*found.get(event.frame, ()), event)
+        return found
 
     def _damage(self) -> Iterator[Event]:
         """Wrong checksums; but a host without a single right one leaves them to its network card (offload)."""

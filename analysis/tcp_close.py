@@ -29,8 +29,8 @@ class Ending:
 
     `first_closer` sent the first FIN, or the RST where there was no FIN; None for simultaneous, refused and open.
     `complete`: both FINs were acknowledged; None for reset and refused, where no FIN need be. `half_close_data`: who
-    closed second still sent bytes after it had acknowledged the first FIN (RFC 9293 §3.6.1). `reset_after`: the place of a
-    reset that came after both FINs, and changes nothing.
+    closed second still sent bytes after it had acknowledged the first FIN (RFC 9293 §3.6.1). `reset_after`: the place
+    of a reset that came after both FINs, and changes nothing.
     """
 
     variant: Variant

@@ -38,7 +38,7 @@ EventKind = Literal[
 SENT_AGAIN = ("retransmission", "fast-retransmission", "spurious-retransmission")
 FAST_NS = 20_000_000  # a fast retransmission follows the duplicate ACK at once; Wireshark's bound
 DEFAULT_RTT_NS = 3_000_000  # where the handshake wasn't seen: Wireshark's assumption
-DOUBLED_NS = 10_000_000  # two copies of one packet without IP identification: closer than any retransmission timer
+DOUBLED_NS = 10_000_000  # two captures of one packet are closer than any retransmission timer
 LARGEST_SCALE = 14  # RFC 7323 §2.3
 CONTROL = SYN | FIN | RST
 
@@ -46,9 +46,8 @@ CONTROL = SYN | FIN | RST
 class Event(NamedTuple):
     """One odd thing about the segment in `frame`.
 
-    `of`: the frame that it repeats or answers. `number`: the relative number or the count that makes it odd: of a
-    lost segment the number expected, of an acked unseen one the highest seen, of a duplicate ACK how many it makes, of a
-    full window its end.
+    `of`: the frame that it repeats or answers. `number`: what makes it odd, in relative numbers, counts, or ns (see
+    `docs/events.md`).
     """
 
     kind: EventKind
@@ -77,6 +76,7 @@ def is_ordinary(segments: Segments) -> Bools:
     second_reset = is_reset & (own_at >= 0) & (flags[own_at] & RST != 0)
     odd = repeats_ack | ~acks_seen | fills | (shut & ~is_reset) | segments.wide | second_reset
     odd |= is_reset & (segments.length > 0)
+    odd |= (segments.length > 0) & (peer_at >= 0) & (segments.seq + segments.length <= peers_ack)
     probes = segments.any_where(segments.length == 1) & segments.any_where(shut)
     ordinary: Bools = in_order & ~odd & ~probes[segments.connection]
     return ordinary
@@ -106,8 +106,9 @@ class _Side:
 
     def __init__(self) -> None:
         self.next: int | None = None  # the highest number sent, plus one
-        self.next_time = 0
+        self.next_time, self.next_frame = 0, 0  # of the segment that came to `next`
         self.whole: int | None = None  # the number up to which nothing is missing
+        self.probe_end: int | None = None  # behind the byte of the last zero-window probe, which may not be taken
         self.ack: int | None = None
         self.ack_time = 0
         self.ack_frame = 0  # the first frame with this Ack
@@ -115,6 +116,7 @@ class _Side:
         self.window = -1
         self.window_scaled = False
         self.scale: int | None = None  # of the SYN; 0 if it had none
+        self.answered = False  # whether it sent a SYN,ACK
         self.last_kinds: tuple[EventKind, ...] = ()
         self.last_frame = 0
 
@@ -197,22 +199,18 @@ def _window_scale(packets: Packets, row: int) -> int:
 
 
 def _is_same_packet(packets: Packets, first: int, second: int) -> bool:
-    """Whether two frames hold one and the same IP packet: equal but for what routers change.
+    """Whether two frames hold one and the same IP packet: equal but for what routers change, and close in time.
 
-    A host that sends again gives a new IP identification; where there is none (0, or IPv6), time must tell.
+    Most hosts that send again give a new IP identification, but none must (RFC 6864 §4.1), and IPv6 has none.
     """
-    one, other = packets.network_bytes(first), packets.network_bytes(second)
-    if one[:1] >= b"\x60":
-        identified = False
-        same = one[:7] + one[8:] == other[:7] + other[8:]  # but for the hop limit
-    else:
-        identified = one[4:6] != b"\0\0"
-        same = one[:8] + one[9:10] + one[12:] == other[:8] + other[9:10] + other[12:]  # but for TTL and checksum
-    if not same:
-        return False
     frame = packets.column("frame")
     apart = packets.frames.time_ns[frame[second] - 1] - packets.frames.time_ns[frame[first] - 1]
-    return identified or bool(apart < DOUBLED_NS)
+    if apart >= DOUBLED_NS:
+        return False
+    one, other = packets.network_bytes(first), packets.network_bytes(second)
+    if one[:1] >= b"\x60":
+        return one[:7] + one[8:] == other[:7] + other[8:]  # but for the hop limit
+    return one[:8] + one[9:10] + one[12:] == other[:8] + other[9:10] + other[12:]  # but for TTL and header checksum
 
 
 def _judge(segment: _Segment, me: _Side, peer: _Side, rtt: int | None) -> Iterator[Event]:
@@ -233,12 +231,16 @@ def _judge(segment: _Segment, me: _Side, peer: _Side, rtt: int | None) -> Iterat
         if keep_alive:
             yield Event("keep-alive", frame, number=me.next)
         if segment.length and plain and _fills_window(segment, me, peer):
-            yield Event("window-full", frame, number=segment.seq + segment.length)
+            yield Event("window-full", frame, peer.last_frame, segment.seq + segment.length)
         if plain and not segment.length and segment.seq == me.next and segment.ack == me.ack:
             yield from _repeated_ack(segment, me, peer)
+    if segment.ack is not None and segment.ack == peer.probe_end:
+        peer.next = peer.whole = peer.probe_end  # the probe's byte was taken after all (RFC 9293 §3.8.6.1)
     if segment.ack is not None and peer.whole is not None and segment.ack > peer.whole:
         yield Event("acked-unseen", frame, number=peer.next)
-    if segment.taken and not keep_alive and me.next is not None:
+    # after a SYN of its own, a side's SYN,ACK has that one's number by rule: simultaneous open, split handshake
+    is_answer = segment.flags & (SYN | ACK) == SYN | ACK and not me.answered
+    if segment.taken and not keep_alive and not is_answer:
         yield from _not_new(segment, me, peer, rtt)
 
 
@@ -266,21 +268,18 @@ def _repeated_ack(segment: _Segment, me: _Side, peer: _Side) -> Iterator[Event]:
 
 def _not_new(segment: _Segment, me: _Side, peer: _Side, rtt: int | None) -> Iterator[Event]:
     """What takes numbers, but none beyond those that its side has sent."""
-    assert me.next is not None  # noqa: S101 - its caller's condition
     frame, end = segment.frame, segment.seq + segment.length
     if segment.length and peer.ack is not None and end <= peer.ack:
         yield Event("spurious-retransmission", frame, peer.ack_frame, peer.ack)
         return
-    behind = segment.seq < me.next and not (segment.length > 1 and segment.seq == me.next - 1)
-    if not behind:
-        return
-    since = segment.time - me.next_time
+    if me.next is None or segment.seq >= me.next or (segment.length > 1 and segment.seq == me.next - 1):
+        return  # new; bytes from one before the next on go with what a probe had carried
     if peer.duplicates >= 2 and peer.ack == segment.seq and segment.time - peer.ack_time < FAST_NS:
         yield Event("fast-retransmission", frame, peer.last_frame, peer.duplicates)
-    elif since < (rtt or DEFAULT_RTT_NS) and me.next != segment.seq + segment.taken:
-        yield Event("out-of-order", frame, number=me.next)
+    elif segment.time - me.next_time < (rtt or DEFAULT_RTT_NS) and me.next != segment.seq + segment.taken:
+        yield Event("out-of-order", frame, me.next_frame, me.next)
     else:
-        yield Event("retransmission", frame, number=since)
+        yield Event("retransmission", frame, me.next_frame, me.next)
 
 
 def _remember(segment: _Segment, me: _Side, peer: _Side, kinds: tuple[EventKind, ...]) -> None:
@@ -291,11 +290,13 @@ def _remember(segment: _Segment, me: _Side, peer: _Side, kinds: tuple[EventKind,
     if "acked-unseen" in kinds:
         peer.whole = segment.ack  # said once
     following = segment.seq + segment.taken
-    if "zero-window-probe" not in kinds:
+    me.probe_end = following if "zero-window-probe" in kinds else None
+    if me.probe_end is None:
         if me.next is None or following > me.next:
-            me.next, me.next_time = following, segment.time
+            me.next, me.next_time, me.next_frame = following, segment.time, segment.frame
         if me.whole is None or segment.seq <= me.whole < following:
             me.whole = me.next
     me.window, me.window_scaled = segment.window, not segment.flags & SYN
     me.ack, me.ack_time = segment.ack, segment.time
+    me.answered = me.answered or segment.flags & (SYN | ACK) == SYN | ACK
     me.last_kinds, me.last_frame = kinds, segment.frame

@@ -45,7 +45,7 @@ class Talk:
         segment = TCP(
             sport=ports[0], dport=ports[1], seq=seq % CIRCLE, ack=ack % CIRCLE, flags=flags, window=500, options=options
         )
-        frame = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src=ends[0], dst=ends[1]) / segment
+        frame = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src=ends[0], dst=ends[1], id=len(self.frames) + 1) / segment
         self.frames.append(frame / Raw(payload) if payload else frame)
         following = seq + len(payload) + ("S" in flags) + ("F" in flags)
         self.next[sender] = max(self.next[sender], following)

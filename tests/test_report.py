@@ -186,6 +186,17 @@ def test_the_json_report_of_the_sample(sample: Report) -> None:
         "first_closer": "client",
         "complete": True,
         "frames": [14, 15, 16],
+        "fin_with_data": [],
+        "fin_retransmitted": [],
+        "half_close_data": False,
+        "last_ack_missing": False,
+        "reset_after": None,
+    }
+    assert connection["handshake"]["options"]["client"][0] == {
+        "kind": 2,
+        "name": "mss",
+        "value": "05b4",
+        "text": "MSS 1460",
     }
     assert connection["bytes"] == {"client": 175, "server": 479}
     story = values["stories"][values["chosen_story"]["index"]]
@@ -194,6 +205,9 @@ def test_the_json_report_of_the_sample(sample: Report) -> None:
         "TIME-WAIT",
         "TIME-WAIT",
     ]
+    syn = story["segments"][0]
+    assert (syn["seq"], syn["raw_seq"], syn["raw_ack"], syn["window"]) == (0, connection["client_isn"], None, 14600)
+    assert [segment["window"] for segment in story["segments"][1:3]] == [42540, 14656]
     assert values["capture"]["first_time"] == "2016-08-02T06:01:00.831905064Z"
     assert Path(values["capture"]["path"]).name == "google-2016.pcap"
 

@@ -10,13 +10,30 @@ import numpy as np
 
 from analysis.dns import Message, Record
 from analysis.http import Exchange
-from analysis.packet import SYN, Packet
+from analysis.packet import Packet
 from analysis.report import Report
 from analysis.segment import Segment, flag_names
 from analysis.tcp import Connection
 from analysis.text import printable
 
 SHOWN_TYPES = ("A", "AAAA", "CNAME", "NS", "PTR", "SOA", "MX", "TXT")
+MARKS = {
+    "zero-window-probe-ack": "ZeroWindowProbeAck",
+    "zero-window": "ZeroWindow",
+    "zero-window-probe": "ZeroWindowProbe",
+    "duplicate-ack": "Dup ACK",
+    "keep-alive-ack": "Keep-Alive ACK",
+    "keep-alive": "Keep-Alive",
+    "window-full": "Window Full",
+    "window-update": "Window Update",
+    "acked-unseen": "ACKed unseen segment",
+    "previous-segment-lost": "Previous segment not captured",
+    "out-of-order": "Out-Of-Order",
+    "spurious-retransmission": "Spurious Retransmission",
+    "fast-retransmission": "Fast Retransmission",
+    "retransmission": "Retransmission",
+    "duplicate-frame": "Duplicate frame",
+}
 RCODE_WORDS = {
     "FORMERR": "Format error",
     "SERVFAIL": "Server failure",
@@ -94,23 +111,26 @@ def _message_ends(exchanges: tuple[Exchange, ...]) -> dict[int, tuple[str, str]]
 def tcp_info(connection: Connection, segment: Segment) -> str:
     """Ports, flags, relative numbers, scaled window and options, as tshark words them."""
     names = flag_names(segment.flags).replace(",", ", ") or "<None>"
-    mark = "[TCP Retransmission] " if segment.repeated else ""
-    words = [f"{mark}{segment.packet.sport} → {segment.packet.dport} [{names}] Seq={segment.seq}"]
+    words = [
+        f"{_marks(connection, segment)}{segment.packet.sport} → {segment.packet.dport} [{names}] Seq={segment.seq}"
+    ]
     if segment.ack is not None:
         words.append(f"Ack={segment.ack}")
-    words.append(f"Win={_window(connection, segment)}")
+    words.append(f"Win={connection.window_of(segment)}")
     words.append(f"Len={segment.length}")
     return " ".join(words + _options(segment))
 
 
-def _window(connection: Connection, segment: Segment) -> int:
-    """The window in bytes: a SYN's is never scaled (RFC 7323 §2.2)."""
-    syns = (connection.syn_of("client"), connection.syn_of("server"))
-    if segment.flags & SYN or any(syn is None or syn.tcp.window_scale is None for syn in syns):
-        return segment.tcp.window
-    own = connection.syn_of(segment.sender)
-    scale = own.tcp.window_scale if own else None
-    return segment.tcp.window << min(scale or 0, 14)
+def _marks(connection: Connection, segment: Segment) -> str:
+    """The events in tshark's words and order; those that tshark has no word for go without."""
+    found = {event.kind: event for event in connection.events_in.get(segment.frame, ())}
+    words: list[str] = []
+    for kind, word in MARKS.items():
+        if kind in found:
+            event = found[kind]
+            count = f" {event.of}#{event.number}" if kind == "duplicate-ack" else ""
+            words.append(f"[TCP {word}{count}] ")
+    return "".join(words)
 
 
 def _options(segment: Segment) -> list[str]:

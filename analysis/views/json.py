@@ -10,12 +10,13 @@ import numpy as np
 from analysis.capture import Capture
 from analysis.dns import Lookup
 from analysis.http import Exchange
-from analysis.packet import SYN
+from analysis.packet import SYN, option_text
 from analysis.report import Report
 from analysis.segment import Role, Segment
 from analysis.sequence import OPTION_NAMES, exact_sequence, flag_word, shape_of
 from analysis.story import Story
 from analysis.tcp import Connection
+from analysis.tcp_events import SENT_AGAIN
 from analysis.views.frames import frame_lines
 
 SCHEMA = "handshake-lab/report/1"
@@ -96,6 +97,10 @@ def _connection(connection: Connection) -> dict[str, Any]:
         "handshake": {
             "status": connection.handshake.status,
             "frames": list(connection.handshake.frames),
+            "kind": connection.handshake.kind,
+            "syn_count": connection.handshake.syn_count,
+            "syn_data": connection.handshake.syn_data,
+            "fast_open": connection.handshake.fast_open,
             "options": {role: _options(connection.syn_of(role)) for role in roles},
         },
         "close": {
@@ -103,21 +108,29 @@ def _connection(connection: Connection) -> dict[str, Any]:
             "first_closer": close.first_closer,
             "complete": close.complete,
             "frames": list(close.frames),
+            "fin_with_data": list(close.fin_with_data),
+            "fin_retransmitted": list(close.fin_retransmitted),
+            "half_close_data": close.half_close_data,
+            "last_ack_missing": close.last_ack_missing,
+            "reset_after": close.reset_after,
         },
         "bytes": {role: sum(s.length for s in connection.sent_by(role) if not s.repeated) for role in roles},
-        "events": [
-            {"kind": "retransmission", "frame": segment.frame} for segment in connection.segments if segment.repeated
-        ],
+        "events": [event._asdict() for event in connection.events],
     }
 
 
 def _options(syn: Segment | None) -> list[dict[str, Any]]:
-    """The options of a SYN: kind, name, and value in hex."""
+    """The options of a SYN: kind, name, value in hex, and what it means."""
     if syn is None:
         return []
     return [
-        {"kind": kind, "name": OPTION_NAMES.get(kind, f"kind-{kind}"), "value": value.hex()}
-        for kind, value in syn.tcp.options
+        {
+            "kind": option.kind,
+            "name": OPTION_NAMES.get(option.kind, f"kind-{option.kind}"),
+            "value": option.value.hex(),
+            "text": option_text(option),
+        }
+        for option in syn.tcp.options
     ]
 
 
@@ -164,6 +177,9 @@ def _segment(connection: Connection, segment: Segment, index: int) -> dict[str, 
         "seq": segment.seq,
         "ack": segment.ack,
         "len": segment.length,
+        "raw_seq": segment.tcp.seq,
+        "raw_ack": None if segment.ack is None else segment.tcp.ack,
+        "window": connection.window_of(segment),
         "states": connection.states[index]._asdict(),
         "kind": _kind(connection, segment),
     }
@@ -171,8 +187,10 @@ def _segment(connection: Connection, segment: Segment, index: int) -> dict[str, 
 
 def _kind(connection: Connection, segment: Segment) -> str:
     """What the segment does: one word for a filter."""
-    if segment.repeated:
-        return "retransmission"
+    kinds = [event.kind for event in connection.events_in.get(segment.frame, ())]
+    again = next((kind for kind in kinds if kind in (*SENT_AGAIN, "out-of-order", "duplicate-frame")), None)
+    if again:
+        return again
     if segment.flags & SYN or (segment.frame,) == connection.handshake.frames[-1:]:
         return "handshake"
     if segment.frame in connection.close.frames:

@@ -22,6 +22,13 @@ CLOSE_NOTES = {
 }
 
 
+OPENINGS = {"three-way": "Three-way handshake", "simultaneous": "Simultaneous open", "split": "Split handshake"}
+OPENING_NOTES = {
+    "simultaneous": "each side sent its SYN before it had the other's",
+    "split": "the server answers the SYN with a SYN of its own, the client sends the SYN,ACK",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Phase:
     """A heading, a remark on it, and its rows."""
@@ -60,16 +67,42 @@ def _phases(story: Story) -> Iterator[Phase]:
     for number, connection in enumerate(story.connections, 1):
         suffix = f" {number}" if len(story.connections) > 1 else ""
         handshake, exchange, close = _parts(connection)
-        rows_of = [tuple(_segment_row(segment, texts) for segment in part) for part in (handshake, exchange, close)]
-        status = connection.handshake.status
-        yield Phase(f"Three-way handshake{suffix}", "" if status == "complete" else status, rows_of[0])
+        rows_of = [
+            tuple(_segment_row(connection, segment, texts) for segment in part) for part in (handshake, exchange, close)
+        ]
+        opening = OPENINGS[connection.handshake.kind or "three-way"]
+        yield Phase(f"{opening}{suffix}", _opening_remark(connection), rows_of[0])
         yield Phase(
             f"HTTP exchange{suffix}" if texts else f"Data{suffix}",
             "Ack is the next byte expected, no count of packets",
             rows_of[1],
         )
         variant = connection.close.variant
-        yield Phase(f"{variant.capitalize()} close{suffix}", CLOSE_NOTES[variant], rows_of[2])
+        yield Phase(f"{variant.capitalize()} close{suffix}", _closing_remark(connection), rows_of[2])
+
+
+def _opening_remark(connection: Connection) -> str:
+    handshake = connection.handshake
+    notes: list[str] = [] if handshake.status == "complete" else [handshake.status]
+    if handshake.kind in ("simultaneous", "split"):
+        notes.append(OPENING_NOTES[handshake.kind])
+    if handshake.syn_count > 1:
+        notes.append(f"the SYN was sent {handshake.syn_count} times")
+    if handshake.syn_data:
+        by_cookie = " by its Fast Open cookie" if handshake.fast_open == "accepted" else ""
+        notes.append(f"the bytes on the SYN were {handshake.syn_data}{by_cookie}")
+    return "; ".join(notes)
+
+
+def _closing_remark(connection: Connection) -> str:
+    close = connection.close
+    notes = [CLOSE_NOTES[close.variant]]
+    notes += [f"the {role}'s FIN carries bytes" for role in close.fin_with_data]
+    notes += [f"the {role}'s FIN was sent again" for role in close.fin_retransmitted]
+    notes += ["bytes still came after the first FIN: a half-close"] if close.half_close_data else []
+    notes += ["the last ACK isn't there"] if close.last_ack_missing else []
+    notes += [f"frame {close.reset_after} resets what was closed already"] if close.reset_after else []
+    return "; ".join(notes)
 
 
 def _parts(connection: Connection) -> tuple[list[Segment], list[Segment], list[Segment]]:
@@ -107,7 +140,7 @@ def _texts(story: Story) -> dict[int, str]:
     return texts
 
 
-def _segment_row(segment: Segment, texts: dict[int, str]) -> Row:
+def _segment_row(connection: Connection, segment: Segment, texts: dict[int, str]) -> Row:
     numbers = f"Seq={segment.seq}" + ("" if segment.ack is None else f", Ack={segment.ack}")
     text = texts.get(segment.frame) if segment.length else None
     if text:
@@ -117,5 +150,6 @@ def _segment_row(segment: Segment, texts: dict[int, str]) -> Row:
         packet = f"{segment.length} bytes ({numbers})"
     else:
         packet = f"{flag_names(segment.flags & (FIN | SYN | RST | ACK))} ({numbers})"
-    again = ", again" if segment.repeated else ""
-    return Row("client", packet + again, "server", segment.sender == "client", segment.frame)
+    kinds = [event.kind.replace("-", " ") for event in connection.events_in.get(segment.frame, ())]
+    odd = "".join(f", {kind}" for kind in kinds)
+    return Row("client", packet + odd, "server", segment.sender == "client", segment.frame)

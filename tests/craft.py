@@ -35,7 +35,7 @@ class Talk:
         self.server = server
 
     def send(self, sender: str, flags: str, payload: bytes = b"", **overrides: Any) -> "Talk":
-        """A segment: flags as scapy writes them (`S`, `SA`, `FA`, …); `seq` and `ack` may be overridden."""
+        """A segment: flags as scapy writes them (`S`, `SA`, `FA`, …); `seq`, `ack`, … may be overridden."""
         peer = "server" if sender == "client" else "client"
         seq = overrides.get("seq", self.next[sender])
         ack = overrides.get("ack", self.seen[sender] if "A" in flags else 0)
@@ -43,9 +43,19 @@ class Talk:
         ends = (CLIENT, self.server) if sender == "client" else (self.server, CLIENT)
         ports = (self.port, 80) if sender == "client" else (80, self.port)
         segment = TCP(
-            sport=ports[0], dport=ports[1], seq=seq % CIRCLE, ack=ack % CIRCLE, flags=flags, window=500, options=options
+            sport=ports[0],
+            dport=ports[1],
+            seq=seq % CIRCLE,
+            ack=ack % CIRCLE,
+            flags=flags,
+            window=overrides.get("window", 500),
+            options=options,
         )
-        frame = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src=ends[0], dst=ends[1], id=len(self.frames) + 1) / segment
+        frame = (
+            Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+            / IP(src=ends[0], dst=ends[1], id=len(self.frames) + 1)
+            / segment
+        )
         self.frames.append(frame / Raw(payload) if payload else frame)
         following = seq + len(payload) + ("S" in flags) + ("F" in flags)
         self.next[sender] = max(self.next[sender], following)

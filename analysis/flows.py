@@ -100,11 +100,17 @@ def _split_reopened(packets: Packets, order: npt.NDArray[np.int32], begins: Bool
         rows = order[start:end]
         names = ("source", "target", "seq", "ack", "flags")
         base: dict[int, int] = {}
+        guessed: set[int] = set()  # whose SYN hasn't been seen
         columns = (packets.columns[name][rows].tolist() for name in names)
         for index, (source, target, seq, ack, flag) in enumerate(zip(*columns, strict=True), start):
+            if flag & (SYN | ACK | RST) == SYN and source in guessed and base[source] == (seq - 1) % CIRCLE:
+                base[source] = seq  # a split handshake: the server's bare ACK has the number of the SYN that follows
             if flag & (SYN | ACK | RST) == SYN and base.get(source, seq) != seq:
                 begins[index] = True
                 base.clear()
+                guessed.clear()
+            if source not in base and not flag & SYN:
+                guessed.add(source)
             base.setdefault(source, seq if flag & SYN else (seq - 1) % CIRCLE)
             if flag & ACK:
                 base.setdefault(target, (ack - 1) % CIRCLE)
@@ -172,7 +178,10 @@ class Segments:
         """The raw number that counts as 0: the SYN's; else what was seen first of the side, less one."""
         sent = self.first_where(self.sender == side)
         acked = self.first_where((self.sender != side) & has_ack)
-        by_seq = np.append(self.raw_seq - (self.flags & SYN == 0), 0)[sent]
+        is_syn = self.flags & SYN != 0
+        raw_seq, raw_syn = np.append(self.raw_seq, 0), np.append(np.where(is_syn, self.raw_seq, -1), -1)
+        syn = self.first_where((self.sender == side) & is_syn)
+        by_seq = raw_seq[sent] - (raw_syn[syn] != raw_seq[sent])  # its SYN may come later, behind a bare ACK
         return np.where(sent < acked, by_seq, np.append(self.raw_ack - 1, 0)[acked]) % CIRCLE
 
     def _newest(self) -> Ints:

@@ -66,11 +66,11 @@ class Step(NamedTuple):
 
 def walk_states(steps: Sequence[Step]) -> tuple[tuple[int, States], ...]:
     """The states after each segment where they change, with its place; the first entry is the first segment's."""
+    walk = _Walk(steps)
     state = list(_before(steps[0].code))
-    pending: list[tuple[Event, ...]] = [(), ()]  # what is on its way to a side, proved not to have arrived
     changes: list[tuple[int, States]] = []
     for which, step in enumerate(steps):
-        for side, event in _events(steps, which, pending):
+        for side, event in walk.events(which, step.code):
             state[side] = "CLOSED" if event == "reset" else TRANSITIONS.get((state[side], event), state[side])
         states = States(state[0], state[1])
         if not changes or changes[-1][1] != states:
@@ -87,54 +87,63 @@ def _before(code: int) -> tuple[State, State]:
     return "CLOSED", "LISTEN"
 
 
-def _events(
-    steps: Sequence[Step], which: int, pending: list[tuple[Event, ...]]
-) -> Iterator[tuple[int, Event | Literal["reset"]]]:
-    """What a segment means to whom, in the order of RFC 9293 §3.10.7.4: RST, SYN, ACK, FIN."""
-    code = steps[which].code
-    me = code & FROM_SERVER
-    peer = 1 - me
-    if code & HAS_RST:
-        yield me, "reset"
-        yield peer, "reset"
-        return
-    if code & ACKS_FIN or (code & HAS_SYN and code & ACKS_SYN):  # it has arrived, says its receiver
-        yield from ((me, event) for event in pending[me])
-        pending[me] = ()
-    if code & HAS_SYN and not code & HAS_ACK:
-        yield me, "sent SYN"
-    if code & HAS_FIN:
-        yield me, "sent FIN"
-    yield from ((me, event) for event in pending[me] if code & (HAS_SYN | HAS_FIN))
-    pending[me] = () if code & (HAS_SYN | HAS_FIN) else pending[me]
-    if code & HAS_SYN and code & ACKS_SYN:
-        yield peer, "received SYN,ACK"
-    if code & ACKS_SYN:
-        yield peer, "SYN acknowledged"
-    if code & ACKS_FIN:
-        yield peer, "FIN acknowledged"
-    carried: tuple[Event, ...] = ("received SYN",) if code & HAS_SYN and not code & HAS_ACK else ()
-    carried += ("received FIN",) if code & HAS_FIN else ()
-    if carried and (code & AHEAD or _is_crossed(steps, which)):
-        pending[peer] = carried
-    else:
-        yield from ((peer, event) for event in carried)
+class _Walk:
+    """What each segment means to whom; and what is still on its way to a side, proved not to have arrived."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._crossed = (_crossing(steps, HAS_SYN, ACKS_SYN), _crossing(steps, HAS_FIN, ACKS_FIN))
+        self._pending: list[tuple[Event, ...]] = [(), ()]
+        self._spoke = [False, False]  # whether the side has sent a SYN or FIN meanwhile
+
+    def events(self, which: int, code: int) -> Iterator[tuple[int, Event | Literal["reset"]]]:
+        """The events of step number `which`, by side, in the order of RFC 9293 §3.10.7.4: RST, SYN, ACK, FIN."""
+        me = code & FROM_SERVER
+        peer = 1 - me
+        if code & HAS_RST:
+            yield me, "reset"
+            yield peer, "reset"
+            return
+        if code & ACKS_FIN or (code & HAS_SYN and code & ACKS_SYN):
+            yield from self._arrived(me)  # says its receiver
+        if self._spoke[peer]:
+            yield from self._arrived(peer)  # what crossed the peer's own SYN or FIN comes before this segment
+        if code & HAS_SYN and not code & HAS_ACK:
+            yield me, "sent SYN"
+        if code & HAS_FIN:
+            yield me, "sent FIN"
+        self._spoke[me] = self._spoke[me] or bool(self._pending[me] and code & (HAS_SYN | HAS_FIN))
+        if code & HAS_SYN and code & ACKS_SYN:
+            yield peer, "received SYN,ACK"
+        if code & ACKS_SYN:
+            yield peer, "SYN acknowledged"
+        if code & ACKS_FIN:
+            yield peer, "FIN acknowledged"
+        carried: tuple[Event, ...] = ("received SYN",) if code & HAS_SYN and not code & HAS_ACK else ()
+        carried += ("received FIN",) if code & HAS_FIN else ()
+        if code & AHEAD or any(side == me and which < until for side, until in self._crossed if carried):
+            self._pending[peer] = carried or self._pending[peer]
+        else:
+            yield from ((peer, event) for event in carried)
+
+    def _arrived(self, side: int) -> Iterator[tuple[int, Event]]:
+        yield from ((side, event) for event in self._pending[side])
+        self._pending[side], self._spoke[side] = (), False
 
 
-def _is_crossed(steps: Sequence[Step], which: int) -> bool:
-    """Whether the peer sends a SYN or FIN of its own that doesn't acknowledge this one, before any that does."""
-    code = steps[which].code
-    kind, covers = (HAS_FIN, ACKS_FIN) if code & HAS_FIN else (HAS_SYN, ACKS_SYN)
-    me = code & FROM_SERVER
-    earlier = [step.code for step in steps[:which]]
-    if any(other & kind and other & FROM_SERVER != me for other in earlier):
-        return False  # this one is the second
-    for step in steps[which + 1 :]:
-        other = step.code
-        if other & FROM_SERVER == me or other & HAS_RST:
+def _crossing(steps: Sequence[Step], kind: int, covers: int) -> tuple[int, int]:
+    """Whose SYNs or FINs, in steps before which, cross the peer's first; (-1, 0) where none do.
+
+    They cross if the peer's first doesn't acknowledge them, and nothing that the peer sent before it did.
+    """
+    first: int | None = None
+    for which, (_, code) in enumerate(steps):
+        side = code & FROM_SERVER
+        if code & HAS_RST:
             continue
-        if other & kind:
-            return not other & covers
-        if other & covers:
-            return False
-    return False
+        if first is None:
+            first = side if code & kind and not code & covers else None
+        elif side != first and code & covers:
+            return -1, 0
+        elif side != first and code & kind:
+            return first, which
+    return -1, 0

@@ -99,15 +99,23 @@ def doctor(_: Context, json=False, runs=RUNS):  # type: ignore[no-untyped-def]
 
 @task(
     help={
-        "backend": "netns or docker; left out, each that is ready",
+        "only": "netns, docker or analysis; left out, each that is ready",
         "runs": "warm runs to time (docker: half as many, in pairs with docker compose by hand)",
         "repeat": "runs in a row (netns: half with every core busy; docker: a quarter as many, then four at a time)",
+        "frames": "how long a capture the analysis is given",
     }
 )
 @for_people
-def bench(_: Context, backend="", runs=20, repeat=200):  # type: ignore[no-untyped-def]
-    """Measure a run and how alike runs are; docs/benchmarks.md holds such tables."""
-    raise Exit(code=0 if commands().bench(backend or None, runs, repeat) else 1)
+def bench(_: Context, only="", runs=20, repeat=200, frames=1_000_000):  # type: ignore[no-untyped-def]
+    """Measure runs, how alike they are, and the analysis; docs/benchmarks.md holds such tables."""
+    raise Exit(code=0 if commands().bench(only or None, runs, repeat, frames) else 1)
+
+
+@task
+@for_people
+def docs(_: Context):  # type: ignore[no-untyped-def]
+    """Write the pages of docs/ that are made of the code (tests check that they are fresh)."""
+    commands().write_docs(HERE / "docs")
 
 
 @task(help={"tests": "run pytest, too"})

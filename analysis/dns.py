@@ -14,6 +14,10 @@ import dns.name
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
+import dns.rdtypes.ANY.CNAME
+import dns.rdtypes.ANY.SOA
+import dns.rdtypes.IN.A
+import dns.rdtypes.IN.AAAA  # loaded with the module: dnspython would load them in the midst of the first message
 
 from analysis.columns import Packets
 from analysis.dns_pairs import Facts, Pair, Source, Status, all_messages

@@ -3,7 +3,7 @@
 
 def printable(text: str) -> str:
     r"""`text` with every control, format and bidirectional character written as \xNN or \uNNNN."""
-    return "".join(char if char.isprintable() else _escape(char) for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
 def _escape(char: str) -> str:

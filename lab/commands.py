@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,26 +161,40 @@ def unbundle(file: Path) -> None:
     print("ready: invoke lab --backend docker --offline")
 
 
-def bench(backend: str | None, runs: int, repeat: int) -> bool:
+def bench(only: str | None, runs: int, repeat: int, frames: int) -> bool:
     """`invoke bench`: tables of times and fingerprints; whether all was as it should be."""
-    from lab.backends import NAMES
     from lab.bench import bench as bench_netns
     from lab.bench import machine
+    from lab.bench_analysis import bench_analysis
     from lab.containers.bench import bench_docker
     from lab.doctor import examine_docker
 
-    if backend not in (None, *NAMES):
-        raise InputError(f"there is no backend {backend!r}", f"use one of: {', '.join(NAMES)}")
+    parts: dict[str, Callable[[], tuple[str, bool]]] = {
+        "netns": lambda: bench_netns(runs, repeat, say),
+        "docker": lambda: bench_docker(max(1, runs // 2), max(1, repeat // 4), say),
+        "analysis": lambda: bench_analysis(frames, say),
+    }
+    if only not in (None, *parts):
+        raise InputError(f"there is nothing called {only!r} to measure", f"use one of: {', '.join(parts)}")
+    if only is None and not all(check.ok for check in examine_docker()):
+        del parts["docker"]
     print(machine())
     good = True
-    if backend in (None, "netns"):
-        table, good = bench_netns(runs, repeat, say)
-        print(f"\n{table}")
-    if backend == "docker" or (backend is None and all(check.ok for check in examine_docker())):
-        table, as_well = bench_docker(max(1, runs // 2), max(1, repeat // 4), say)
-        print(f"\n{table}")
-        good = good and as_well
+    for name, measure in parts.items():
+        if only in (None, name):
+            table, as_well = measure()
+            print(f"\n{table}", flush=True)
+            good = good and as_well
     return good
+
+
+def write_docs(folder: Path) -> None:
+    """`invoke docs`: write the pages of the documentation that are made of the code."""
+    from analysis.views.states import states_page
+
+    path = folder / "states.md"
+    path.write_text(states_page())
+    print(f"written: {_short(path)}")
 
 
 def doctor(runs: Path, *, as_json: bool) -> bool:

@@ -103,8 +103,9 @@ def _doubt(run: Run, client: ClientResult, *, settled: bool) -> None:
 
 
 def _analyse(run: Run) -> "Report":
-    from analysis.capture import read_capture  # late: the Docker backend has time to load it while compose works
-    from analysis.report import make_report
+    with uninterrupted():
+        from analysis.capture import read_capture  # late: the Docker backend has time to load it while compose works
+        from analysis.report import make_report
 
     path = run.folder / "capture.pcap"
     capture = read_capture(path)

@@ -117,7 +117,7 @@ class Captured(NamedTuple):
 
 def _checksum(data: bytes) -> int:
     """RFC 1071: the complement of the ones' complement sum."""
-    total = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2)))
+    total: int = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2)))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

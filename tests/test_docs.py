@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from analysis.rules import RULES
+from analysis.views.states import states_page
 from lab import __version__
 from lab.console import STATUS_OF_VERDICT
 from tests.conftest import HERE
@@ -49,6 +50,10 @@ def test_every_option_of_a_task_is_documented() -> None:
 def test_every_exit_status_is_in_the_readme() -> None:
     for status in {2, *STATUS_OF_VERDICT.values()}:
         assert re.search(rf"^\| {status} \|", README, re.MULTILINE)
+
+
+def test_the_page_on_states_is_made_of_the_table() -> None:
+    assert (HERE / "docs" / "states.md").read_text() == states_page(), "write it anew: invoke docs"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from analysis.sequence import exact_sequence, shape_of
 from analysis.story import Story
 from analysis.tcp import Coverage, reassemble
-from tests.craft import REQUEST, RESPONSE, Talk, connection, lookup, report
+from tests.craft import REQUEST, RESPONSE, SYN_OPTIONS, Talk, connection, lookup, report
 
 ISN = st.one_of(st.integers(0, 2**32 - 1), st.integers(2**32 - 60, 2**32 - 1))
 
@@ -72,6 +72,10 @@ def test_a_segment_sent_twice_is_marked_and_counts_once() -> None:
     assert reassemble(found, "client").data == REQUEST
 
 
+def _opened() -> Talk:
+    return Talk().open()
+
+
 HANDSHAKES = {
     "complete": Talk().open(),
     "refused": Talk().send("client", "S").send("server", "RA", seq=0),
@@ -79,6 +83,99 @@ HANDSHAKES = {
     "incomplete": Talk().send("client", "S").send("server", "SA"),
     "midway": Talk().exchange(),
 }
+
+
+def _cookie(value: bytes) -> list[tuple[object, object]]:
+    return [*SYN_OPTIONS, (34, value)]
+
+
+OPENINGS = {  # kind, SYNs, data on the SYN, Fast Open
+    "three-way": (_opened(), ("three-way", 1, None, None)),
+    "the SYN is sent again": (
+        Talk().send("client", "S").send("client", "S", seq=1000).send("server", "SA").send("client", "A"),
+        ("three-way", 2, None, None),
+    ),
+    "simultaneous": (
+        Talk()
+        .send("client", "S")
+        .send("server", "S")
+        .send("client", "SA", seq=1000)
+        .send("server", "SA", seq=9000)
+        .exchange(),
+        ("simultaneous", 1, None, None),
+    ),
+    "split": (
+        Talk().send("client", "S").send("server", "S").send("client", "SA", seq=1000).send("server", "A"),
+        ("split", 1, None, None),
+    ),
+    "split, its SYN acknowledged first": (
+        Talk()
+        .send("client", "S")
+        .send("server", "A")
+        .send("server", "S")
+        .send("client", "SA", seq=1000)
+        .send("server", "A"),
+        ("split", 1, None, None),
+    ),
+    "Fast Open accepted": (
+        Talk().send("client", "S", b"GET", options=_cookie(b"12345678")).send("server", "SA").send("client", "A"),
+        ("three-way", 1, "accepted", "accepted"),
+    ),
+    "Fast Open ignored": (
+        Talk()
+        .send("client", "S", b"GET", options=_cookie(b"12345678"))
+        .send("server", "SA", ack=1001)
+        .send("client", "PA", b"GET", seq=1001),
+        ("three-way", 1, "ignored", "ignored"),
+    ),
+    "a cookie asked for": (
+        Talk().send("client", "S", options=_cookie(b"")).send("server", "SA").send("client", "A"),
+        ("three-way", 1, None, "requested"),
+    ),
+    "bytes on the SYN without a cookie": (
+        Talk().send("client", "S", b"GET").send("server", "SA").send("client", "A"),
+        ("three-way", 1, "accepted", None),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPENINGS)
+def test_the_kind_of_opening_is_named(name: str) -> None:
+    talk, expected = OPENINGS[name]
+    found = connection(talk).handshake
+    assert found.status == "complete"
+    assert (found.kind, found.syn_count, found.syn_data, found.fast_open) == expected
+
+
+FACTS = {
+    "a FIN with bytes": (
+        _opened().send("client", "FPA", b"bye").send("server", "FA").send("client", "A"),
+        "fin-with-data",
+    ),
+    "a FIN sent again": (
+        _opened().send("client", "FA").send("client", "FA", seq=1001).send("server", "FA").send("client", "A"),
+        "fin-retransmitted",
+    ),
+    "bytes after the first FIN": (
+        _opened()
+        .send("client", "FA")
+        .send("server", "A")
+        .send("server", "PA", b"late")
+        .send("client", "A")
+        .send("server", "FA")
+        .send("client", "A"),
+        "half-close-with-data",
+    ),
+    "no last ACK": (_opened().send("client", "FA").send("server", "FA"), "last-ack-missing"),
+    "a reset after all": (_opened().close().send("client", "R"), "reset-after-close"),
+}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_what_is_true_beside_a_close_is_said(name: str) -> None:
+    talk, fact = FACTS[name]
+    facts = {fact} if fact == "last-ack-missing" else {fact, "complete"}
+    assert set(connection(talk).life.ending.facts) == facts
 
 
 @pytest.mark.parametrize("status", HANDSHAKES)

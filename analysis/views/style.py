@@ -5,6 +5,7 @@ import textwrap
 import unicodedata
 from dataclasses import dataclass
 
+FIRST_COMBINING = "\u0300"  # every character before it takes one column
 COLOURS = {"pass": "32", "fail": "31", "skip": "2", "inconclusive": "33", "heading": "1", "dim": "2"}
 
 
@@ -34,7 +35,12 @@ class Style:
 
 def columns(text: str) -> int:
     """How many terminal columns `text` takes."""
-    return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
+    rare = [char for char in text if char >= FIRST_COMBINING]
+    return len(text) + sum(_width(char) - 1 for char in rare)
+
+
+def _width(char: str) -> int:
+    return 0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF")
 
 
 def terminal_width() -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -57,6 +58,7 @@ class Engine:
             if "base_url" not in settings:
                 settings = _from_context()
             self.host = settings.get("base_url") or self.host
+            _knock(self.host)
             self.api = docker.APIClient(version="auto", timeout=TIMEOUT_S, **settings)
         except docker.errors.DockerException as error:
             if not isinstance(error, docker.errors.TLSParameterError):
@@ -85,6 +87,18 @@ class Engine:
             "engine_api": str(self.api.api_version),
             "engine_kernel": str(version.get("KernelVersion", "unknown")),
         }
+
+
+def _knock(host: str) -> None:
+    """Fail where nothing listens on a Unix socket: the SDK would leave its own socket open. `BackendError`."""
+    if not host.startswith("unix://"):
+        return
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(TIMEOUT_S)
+        try:
+            door.connect(host.removeprefix("unix://"))
+        except OSError as error:
+            raise _unreachable(host, error) from None
 
 
 def _from_context() -> dict[str, Any]:
@@ -118,7 +132,7 @@ def _unreachable(host: str, error: Exception) -> BackendError:
             f"this user may not talk to the Docker engine at {host}",
             f"run it with sudo, or: sudo usermod -aG docker $USER, and log in again; or {AROUND}",
         )
-    if "onnection" not in str(error) and "FileNotFound" not in str(error):
+    if not isinstance(error, OSError) and "onnection" not in str(error) and "FileNotFound" not in str(error):
         return _unusable(error)
     return BackendError(
         f"no Docker engine answers at {host}",

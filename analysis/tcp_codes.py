@@ -36,6 +36,7 @@ def code_segments(segments: Segments) -> npt.NDArray[np.uint16]:
     peers_fin, peers_fin_at = end_of_fin[1 - sender, connection], fin_at[1 - sender, connection]
     peers_syn = np.where(syn_at < len(flags), end_of_syn, 0)[1 - sender, connection]
     answers_syn = (segments.raw_seq == 0) & (segments.ack >= 1) & (segments.ack <= peers_syn)
+    too_much = (flags & SYN != 0) & (peers_syn > 0) & (segments.ack > peers_syn)  # no answer to that SYN
     holds = {
         FROM_SERVER: sender == SERVER,
         HAS_FIN: is_fin,
@@ -44,7 +45,7 @@ def code_segments(segments: Segments) -> npt.NDArray[np.uint16]:
         HAS_ACK: acks,
         HAS_DATA: has_data,
         IS_NEW: (has_data | is_fin) & (segments.next > segments.newest),
-        ACKS_SYN: acks & (segments.ack >= 1),
+        ACKS_SYN: acks & (segments.ack >= 1) & ~too_much,
         ACKS_FIN: acks & ~is_reset & (segments.index > peers_fin_at) & (segments.ack >= peers_fin),
         AGAIN: is_fin & (segments.index > own_fin_at) & (segments.next == own_fin),
         ACKS_SYN_DATA: (flags & (SYN | ACK) == SYN | ACK) & (segments.ack > 1),

@@ -1,5 +1,6 @@
 """Events: each kind by hand, with its sentence; and, frame by frame, tshark's word on real, own and random captures."""
 
+import re
 import subprocess
 from collections.abc import Callable
 from itertools import pairwise
@@ -11,7 +12,7 @@ from scapy.layers.inet import TCP
 
 from analysis.capture import parse_capture, read_capture
 from analysis.columns import decode
-from analysis.explain import explain
+from analysis.explain import _connection_sentences, explain
 from analysis.flows import Segments, find_flows
 from analysis.story import Traffic
 from analysis.tcp import Connection
@@ -23,6 +24,7 @@ from tests.craft import REQUEST, Talk, connection, report
 from tests.odd_traffic import MOVES, odd_capture
 from tests.test_lab import LAB, invoke, play, tshark_lines
 
+OF_HEADERS = " of headers"
 FIELDS = {
     "retransmission": "retransmission",
     "fast_retransmission": "fast-retransmission",
@@ -191,6 +193,28 @@ def test_a_packet_sent_again_is_no_packet_captured_twice() -> None:
 def test_bytes_that_a_probe_carried_may_be_taken() -> None:
     talk = _shut().send("client", "A", b"d").send("server", "A", ack=1005).send("client", "PA", b"ef")
     assert [event.kind for event in connection(talk).events if event.frame > 6] == []
+
+
+SUM = re.compile(r"(\d+(?: [+−] (?:window )?\d+)+) = (\d+)|\b(\d+) = (\d+(?: [+−] \d+)+)")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_an_explanation_says_is_true_of_its_frame(seed: int) -> None:
+    """Every sum adds up, every Seq and Ack that it begins with is the frame's, every frame it names is there."""
+    sums = 0
+    for one in Traffic(parse_capture(odd_capture(seed, 80), "odd.pcap")).connections:
+        sentences = _connection_sentences(one)
+        for segment in one.segments:
+            text = sentences[segment.frame]
+            assert "None" not in text
+            for left, total, result, right in SUM.findall(text.replace(" on the wire", "").replace(OF_HEADERS, "")):
+                terms = (left or right).replace("window ", "").replace("−", "-")
+                assert sum(int(term) for term in re.findall(r"-?\d+", terms.replace("- ", "-"))) == int(total or result)
+                sums += 1
+            for word, number in re.findall(r"(?:^|\. )(Seq|Ack) (-?\d+)", text):
+                assert int(number) == (segment.seq if word == "Seq" else segment.ack), text
+            assert {int(frame) for frame in re.findall(r"frame (\d+)", text)} <= set(one.frames)
+    assert sums > 500
 
 
 # --- tshark's word, frame by frame ---

@@ -145,9 +145,9 @@ def _segment_row(connection: Connection, segment: Segment, texts: dict[int, str]
     text = texts.get(segment.frame) if segment.length else None
     if text:
         flag = "FIN, " if segment.flags & FIN else ""
-        packet = f"{flag}{printable(text)} ({numbers}, {segment.length} bytes)"
+        packet = f"{flag}{printable(text)} ({numbers}, {plural(segment.length, 'byte')})"
     elif segment.length and not segment.flags & (SYN | FIN | RST):
-        packet = f"{segment.length} bytes ({numbers})"
+        packet = f"{plural(segment.length, 'byte')} ({numbers})"
     else:
         packet = f"{flag_names(segment.flags & (FIN | SYN | RST | ACK))} ({numbers})"
     kinds = [event.kind.replace("-", " ") for event in connection.events_in.get(segment.frame, ())]

@@ -358,15 +358,26 @@ class Coverage:
         return True
 
 
+def _first_number(connection: Connection, role: Role) -> int:
+    """The number of the stream's first byte: 1; joined midway, what came late may lie right before that."""
+    first = 1
+    if connection.syn_of(role) is None:
+        early = (segment for segment in connection.sent_by(role) if segment.length and segment.seq < 1)
+        for segment in sorted(early, key=lambda one: one.seq, reverse=True):
+            first = segment.seq if segment.end >= first else first
+    return first
+
+
 def reassemble(connection: Connection, role: Role) -> Stream:
-    """The bytes that `role` sent, from relative number 1 on; of bytes sent twice the first copy counts."""
+    """The bytes that `role` sent, up to the first gap; of bytes sent twice the first copy counts."""
+    first = _first_number(connection, role)
     waiting: list[tuple[int, int, bytes]] = []  # a heap: position, frame, bytes
     data = bytearray()
     pieces: list[Piece] = []
     for segment in connection.sent_by(role):
         if not segment.length or segment.repeated:
             continue
-        position = segment.seq + bool(segment.flags & SYN) - 1
+        position = segment.seq + bool(segment.flags & SYN) - first
         heapq.heappush(waiting, (position, segment.frame, segment.packet.payload))
         while waiting and waiting[0][0] <= len(data):
             position, frame, payload = heapq.heappop(waiting)

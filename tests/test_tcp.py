@@ -183,7 +183,7 @@ def test_what_is_true_beside_a_close_is_said(name: str) -> None:
 
 @pytest.mark.parametrize("status", HANDSHAKES)
 def test_the_handshake_is_named(status: str) -> None:
-    assert connection(HANDSHAKES[status]).handshake.status == status.split(":")[0]
+    assert connection(HANDSHAKES[status]).handshake.status == status.split(":", maxsplit=1)[0]
 
 
 def _fetched() -> Talk:

@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-
-from analysis.capture import read_capture
-from analysis.columns import decode
-from analysis.tcp import find_connections
+from threading import Thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +15,23 @@ class Ending:
 
 def read_ending(capture: Path) -> Ending:
     """The ending of the fetch in the file `capture`."""
+    from analysis.capture import read_capture
+    from analysis.columns import decode
+    from analysis.tcp import find_connections
+
     closes = [connection.close for connection in find_connections(decode(read_capture(capture).frames))]
     return Ending(
         all(close.complete or close.variant in ("reset", "refused") for close in closes),
         any(close.first_closer == "server" for close in closes),
     )
+
+
+def load_meanwhile() -> Thread:
+    """Import the analysis in a thread, while the caller only waits for its lab: it takes as long as that is made."""
+    thread = Thread(target=_load)
+    thread.start()
+    return thread
+
+
+def _load() -> None:
+    import analysis.report  # noqa: F401 - for later

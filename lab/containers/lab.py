@@ -49,7 +49,7 @@ class DockerLab:
     def wait_ready(self) -> None:
         """Return when the containers run and resolver, server and sidecar have said that they listen."""
         with uninterrupted():
-            import lab.settled  # noqa: F401 - for later: compose needs half a second anyhow
+            import analysis.report  # noqa: F401 - for later: compose needs half a second anyhow
         self._topology.wait_up()
         with engine_errors("ready"):
             for role, words in READY.items():

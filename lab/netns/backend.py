@@ -13,6 +13,7 @@ from lab.curl import curl_command
 from lab.errors import BackendError
 from lab.netns.isolation import require_linux
 from lab.scenario import Scenario
+from lab.settled import load_meanwhile, read_ending
 
 OURS = f"handshake-lab {__version__}"
 VERSION_S = 5.0
@@ -66,7 +67,9 @@ class NetnsLab:
         self._captured = False
         self._command = tuple(curl_command(curl, scenario.client))
         self._deadline_s = scenario.client.deadline_s
+        self._capture = folder / "capture.pcap"
         self._supervisor = Supervisor(lambda: Machine(scenario, folder, curl).handle, folder / "lab.log")
+        self._loading = load_meanwhile()
 
     def wait_ready(self) -> None:
         """Return when resolver and server have said that they listen."""
@@ -82,8 +85,12 @@ class NetnsLab:
         return ClientResult(self._command, answer["exit_status"])
 
     def settle(self) -> bool:
-        """Wait for the closes."""
-        return bool(self._supervisor.ask("settle", STEP_S))
+        """Wait for the closes: whenever the wire is quiet again, look whether every connection has closed."""
+        while self._supervisor.ask("settle", STEP_S):
+            self._loading.join()
+            if read_ending(self._capture).all_closed:
+                return True
+        return False
 
     def stop_capture(self) -> Witness:
         """Finish the capture."""

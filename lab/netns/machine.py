@@ -18,7 +18,6 @@ from lab.netns.sidecar import Sidecar
 from lab.netns.supervisor import redirect_output, run_forked
 from lab.netns.wire import Wire
 from lab.scenario import CLIENT_ADDRESS, RESOLVER_ADDRESS, Scenario
-from lab.settled import read_ending
 
 READY_S = 10.0
 QUIET_S = 0.02  # how long nothing may move before a run counts as settled
@@ -30,6 +29,8 @@ class Machine:
     """Three hosts, their services and the wire between them. Lives in init of the lab's PID namespace."""
 
     def __init__(self, scenario: Scenario, folder: Path, curl: str) -> None:
+        self._judged = -1  # how many frames the caller has judged
+        self._settle_until = 0.0
         self._scenario = scenario
         self._folder = folder
         self._curl = curl
@@ -137,19 +138,16 @@ class Machine:
             os.write(complaint, f"{error.filename or command[0]}: {error.strerror}".encode())
 
     def settle(self) -> bool:
-        """Carry frames until every connection has closed and nothing moved for `QUIET_S`."""
-        judged = (-1, False)
-
-        def settled(quiet_s: float) -> bool:
-            nonlocal judged
-            if quiet_s < QUIET_S or self._sidecar is None:
-                return False
-            if judged[0] != self._sidecar.frame_count:
-                self._sidecar.flush()
-                judged = (self._sidecar.frame_count, read_ending(self._folder / "capture.pcap").all_closed)
-            return judged[1]
-
-        return self._carry(settled, time.monotonic() + SETTLE_S, [])
+        """Carry frames until nothing moved for `QUIET_S`, with more frames than the last time; False if none come."""
+        assert self._sidecar is not None  # noqa: S101 - the steps come in order
+        sidecar = self._sidecar
+        self._settle_until = self._settle_until or time.monotonic() + SETTLE_S
+        quiet = self._carry(
+            lambda quiet_s: quiet_s >= QUIET_S and sidecar.frame_count != self._judged, self._settle_until, []
+        )
+        sidecar.flush()
+        self._judged = sidecar.frame_count
+        return quiet
 
     def _carry(self, until: Callable[[float], bool], deadline: float, watched: list[int]) -> bool:
         """Run the wire, and notice a service that dies meanwhile."""

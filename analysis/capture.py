@@ -203,7 +203,7 @@ def _pcapng(data: Buffer, path: str, problems: list[str]) -> tuple[str, Frames]:
             interfaces.append(_interface(order, data[body : body + length]))
         elif kind == 6 and length >= 20:
             index, high, low, captured, wire_length = struct.unpack_from(order + "IIIII", data, body)
-            if index >= len(interfaces) or captured > length - 20:
+            if index >= len(interfaces) or captured > min(length - 20, LONGEST_FRAME):
                 problems.append(f"frame {len(records) + 1} is damaged: the file was read up to there")
                 break
             interface = interfaces[index]
@@ -213,7 +213,9 @@ def _pcapng(data: Buffer, path: str, problems: list[str]) -> tuple[str, Frames]:
             wire_length = struct.unpack_from(order + "I", data, body)[0]
             time_ns = records[-1].time_ns if records else 0  # a simple packet block has no time of its own
             records.append(
-                _Record(body + 4, min(wire_length, length - 4), wire_length, time_ns, interfaces[0].link_type)
+                _Record(
+                    body + 4, min(wire_length, length - 4, LONGEST_FRAME), wire_length, time_ns, interfaces[0].link_type
+                )
             )
     return "pcapng", _frames(data, records)
 

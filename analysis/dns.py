@@ -35,7 +35,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One DNS message in the capture; `frame` is the one that completed it."""
+    """One DNS message in the capture; `frame` is the one that completed it. An error may lack name and type."""
 
     frame: int
     transport: str
@@ -114,7 +114,7 @@ def make_lookup(pair: Pair, messages: Mapping[Source, Message]) -> Lookup:
         pair.status,
         None if response is None else response.rcode,
         () if response is None else response.answers,
-        tuple(messages[query].frame for query in (pair.query, *pair.retries)),
+        tuple(messages[query].frame for query in (pair.query, *(pair.retries or ()))),
         None if response is None else response.frame,
     )
 
@@ -147,8 +147,8 @@ def _message(packets: Packets, source: Source, data: bytes, facts: Facts) -> Mes
         facts.is_response,
         bool(flags & 0x0200),
         dns.rcode.to_text(parsed.rcode() if parsed else dns.rcode.Rcode(flags & 15)),
-        canonical(dns.name.from_wire(facts.question, 0)[0].to_text()),
-        type_name(int.from_bytes(facts.question[-4:-2])),
+        canonical(dns.name.from_wire(facts.question, 0)[0].to_text()) if facts.question else "",
+        type_name(int.from_bytes(facts.question[-4:-2])) if facts.question else "",
         _records(parsed.answer) if parsed else (),
         _records(parsed.authority) if parsed else (),
         parsed is not None and parsed.edns >= 0,

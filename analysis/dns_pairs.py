@@ -5,6 +5,7 @@ response answers which query). This reads only what pairing needs; `analysis.dns
 message, when someone looks at it.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from struct import Struct, error
@@ -26,6 +27,9 @@ OPT = 41
 HEADER = Struct("!HHHHHH").unpack_from
 RECORD = Struct("!HHIH").unpack_from  # type, class, seconds to live, length of the data
 TYPE_CLASS = 4
+LONGEST_LABEL = 63
+ANY_TYPE = range(251, 256)  # IXFR, AXFR, MAILB, MAILA and ANY: answered by records of any type (RFC 1035 §3.2.3)
+ANY_CLASS = 255
 
 
 class TcpMessage(NamedTuple):
@@ -49,7 +53,7 @@ class Pair:
     type: int
     status: Status = "unanswered"
     response: Source | None = None
-    retries: tuple[Source, ...] = ()
+    retries: list[Source] | None = None
 
 
 class Facts(NamedTuple):
@@ -64,38 +68,48 @@ class Facts(NamedTuple):
 def read_facts(data: bytes) -> Facts | None:
     """The facts of the message `data`, or None if it is none: port 53 carries other things, too."""
     try:
-        number, flags, questions, answers, authorities, additionals = HEADER(data)
-        end = 12
-        while length := data[end]:
-            if length > 63 or not questions:
-                return None  # no name in a question is compressed: nothing stands before it
-            end += length + 1
-        end += 1 + TYPE_CLASS
-        question = data[12:end].lower()
-        if end > len(data) or not questions:
-            return None
+        number, flags, questions, *counts = HEADER(data)
+        question, end = _question(data) if questions else (b"", 12)
         if not flags & 0x8000:
-            return Facts(number, False, question, "unanswered")
-        return Facts(number, True, question, _status(data, end, flags, answers, (authorities, additionals), question))
+            return Facts(number, False, question, "unanswered") if questions else None
+        for _ in range(questions - 1):
+            end = _skip_name(data, end) + TYPE_CLASS
+        return Facts(number, True, question, _status(data, end, flags, counts, question))
     except (IndexError, error):
         return None
 
 
-def _status(data: bytes, at: int, flags: int, answers: int, others: tuple[int, int], question: bytes) -> Status:
-    """How the response ends its lookup; `IndexError` or `struct.error` if its records are cut off."""
+def _question(data: bytes) -> tuple[bytes, int]:
+    """The first question, its name in lower case, and where it ends; no name in it is compressed (RFC 1035 §4.1.4)."""
+    end = 12
+    while length := data[end]:
+        if length > LONGEST_LABEL:
+            raise IndexError
+        end += length + 1
+    end += 1
+    if end + TYPE_CLASS > len(data):
+        raise IndexError
+    return data[12:end].lower() + data[end : end + TYPE_CLASS], end + TYPE_CLASS
+
+
+def _status(data: bytes, at: int, flags: int, counts: list[int], question: bytes) -> Status:
+    """How the response ends its lookup; `IndexError` or `struct.error` if its records are cut off or lead nowhere."""
+    answers, authorities, additionals = counts
+    kind, kind_class = int.from_bytes(question[-4:-2]), int.from_bytes(question[-2:])
     answered = False
     for _ in range(answers):
         at = _skip_name(data, at)
-        kind, kind_class, _, length = RECORD(data, at)
+        found, found_class, _, length = RECORD(data, at)
         at += 10 + length
-        answered = answered or question[-4:] == kind.to_bytes(2) + kind_class.to_bytes(2)
+        fits = found == kind or kind in ANY_TYPE
+        answered = answered or (fits and kind_class in (found_class, ANY_CLASS))
     if at > len(data):
         raise IndexError
     if flags & 0x0200:
         return "truncated"
     rcode = flags & 15
-    if others[1] and (rcode or not answered):
-        rcode |= _extended_rcode(data, at, sum(others)) << 4
+    if additionals:
+        rcode |= _extended_rcode(data, at, authorities + additionals) << 4
     if rcode:
         return STATUS_OF_RCODE.get(rcode, "error")
     return "answered" if answered else "nodata"
@@ -113,9 +127,14 @@ def _extended_rcode(data: bytes, at: int, records: int) -> int:
 
 
 def _skip_name(data: bytes, at: int) -> int:
+    """Where the name at `at` ends; a compressed one goes on at an earlier place (RFC 1035 §4.1.4)."""
     while length := data[at]:
         if length >= 0xC0:
-            return at + 2  # the rest of the name stands elsewhere (RFC 1035 §4.1.4)
+            if (length & 0x3F) << 8 | data[at + 1] >= at:
+                raise IndexError
+            return at + 2
+        if length > LONGEST_LABEL:
+            raise IndexError
         at += length + 1
     return at + 1
 
@@ -127,7 +146,7 @@ def pair_messages(packets: Packets, connections: Iterable[Connection]) -> list[P
     and any second one, changes nothing. A question that is asked again while unanswered is a retry.
     """
     pairs: list[Pair] = []
-    waiting: dict[tuple[object, ...], Pair] = {}  # unanswered queries, by what their response must have
+    waiting: dict[tuple[object, ...], dict[bytes, Pair]] = {}  # unanswered queries, by what their response must have
     latest: dict[tuple[object, ...], Pair] = {}  # unanswered questions, by who asks
     for source, transport, sender, receiver, data in _messages(packets, connections):
         facts = read_facts(data)
@@ -135,7 +154,7 @@ def pair_messages(packets: Packets, connections: Iterable[Connection]) -> list[P
             continue
         number, is_response, question, status = facts
         if is_response:
-            pair = waiting.pop((transport, number, question, receiver, sender), None)
+            pair, question = _answered(waiting, (transport, number, receiver, sender), question)
             if pair is not None and pair.response is None:
                 pair.response, pair.status = source, status
                 latest.pop((transport, _host(receiver), question), None)
@@ -146,9 +165,23 @@ def pair_messages(packets: Packets, connections: Iterable[Connection]) -> list[P
             pair = latest[asked] = Pair(source, transport, int.from_bytes(question[-4:-2]))
             pairs.append(pair)
         else:
-            pair.retries += (source,)
-        waiting[transport, number, question, sender, receiver] = pair
+            pair.retries = pair.retries or []
+            pair.retries.append(source)
+        waiting.setdefault((transport, number, sender, receiver), {})[question] = pair
     return pairs
+
+
+def _answered(
+    waiting: dict[tuple[object, ...], dict[bytes, Pair]], key: tuple[object, ...], question: bytes
+) -> tuple[Pair | None, bytes]:
+    """Take the query that a response answers; an error may leave the question out (RFC 1035 §4.1.1)."""
+    queries = waiting.get(key, {})
+    if not question and queries:
+        question = next(reversed(queries))
+    pair = queries.pop(question, None)
+    if not queries:
+        waiting.pop(key, None)
+    return pair, question
 
 
 def all_messages(packets: Packets, connections: Iterable[Connection]) -> Iterator[tuple[Source, bytes, Facts]]:
@@ -169,11 +202,12 @@ def _host(end: End) -> int | str:
 def _messages(packets: Packets, connections: Iterable[Connection]) -> Iterator[tuple[Source, str, End, End, bytes]]:
     """Source, transport, sender, receiver and bytes of what may be a message."""
     streams = (_tcp_messages(connection) for connection in connections if connection.server_port == DNS_PORT)
-    over_tcp = sorted((message for stream in streams for message in stream), key=lambda message: message.frame)
+    found = sorted((message for stream in streams for message in stream), key=lambda message: message.frame)
+    over_tcp = deque(found)
     frames = packets.column("frame")
     for row, sender, receiver, data in _datagrams(packets):
         while over_tcp and over_tcp[0].frame < frames[row]:
-            message = over_tcp.pop(0)
+            message = over_tcp.popleft()
             yield message, "tcp", message.source, message.target, message.data
         yield row, "udp", sender, receiver, data
     for message in over_tcp:

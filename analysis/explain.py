@@ -1,8 +1,9 @@
 """One sentence a frame: why its Seq and Ack are what they are, from that frame's own numbers (RFC 9293 §3.4)."""
 
+from bisect import bisect_right, insort
 from dataclasses import dataclass, field
 
-from analysis.dns import Lookup, Message
+from analysis.dns import Lookup
 from analysis.explain_events import Scene, event_sentence
 from analysis.packet import FIN, RST, SYN, option_text
 from analysis.report import Report
@@ -22,15 +23,15 @@ def explain(report: Report) -> dict[int, str]:
     if story is None:
         return {}
     sentences: dict[int, str] = {}
+    ids = {message.frame: message.id for message in report.traffic.messages}
     for lookup in story.lookups:
-        sentences.update(_lookup_sentences(lookup, story, report.traffic.messages))
+        sentences.update(_lookup_sentences(lookup, story, ids))
     for connection in story.connections:
         sentences.update(_connection_sentences(connection))
     return {frame: printable(sentence) for frame, sentence in sentences.items()}
 
 
-def _lookup_sentences(lookup: Lookup, story: Story, messages: tuple[Message, ...]) -> dict[int, str]:
-    ids = {message.frame: message.id for message in messages}
+def _lookup_sentences(lookup: Lookup, story: Story, ids: dict[int, int]) -> dict[int, str]:
     what = QUESTIONS.get(lookup.type, f"the {lookup.type} records")
     sentences: dict[int, str] = {}
     for count, frame in enumerate(lookup.query_frames):
@@ -61,7 +62,9 @@ def _meaning(lookup: Lookup, story: Story) -> str:
     if lookup.status != "answered":
         return words.get(lookup.status, f"The resolver reports {lookup.rcode}.")
     used = {connection.server.address for connection in story.connections} & set(lookup.addresses)
-    answer = ", ".join(lookup.addresses) or "no address"
+    if not lookup.addresses:
+        return "It has no address."
+    answer = ", ".join(lookup.addresses)
     if used:
         return f"{answer} is the address that the SYN goes to."
     return f"{answer} goes unused: the connection takes another answer." if story.connections else f"It is {answer}."
@@ -77,16 +80,28 @@ class _Side:
     previous: Segment | None = None
     last: Segment | None = None
     fin_next: int | None = None
-    carried: list[Segment] = field(default_factory=list)  # what took numbers, in capture order
+    bytes_sent: int = 0  # captured, each once, as far as whole segments tell
+    exact: dict[tuple[int, int], Segment] = field(default_factory=dict)  # the first to carry just these numbers
+    starts: list[tuple[int, int]] = field(default_factory=list)  # Seq and frame of what took new numbers, sorted
+    by_frame: dict[int, Segment] = field(default_factory=dict)
 
-    def first_to_carry(self, segment: Segment) -> int | None:
-        """The first frame that carried the numbers of `segment`, or the first of them."""
-        for exact in (True, False):
-            for earlier in self.carried:
-                same = (earlier.seq, earlier.next) == (segment.seq, segment.next)
-                if same if exact else earlier.seq <= segment.seq < earlier.next:
-                    return earlier.frame
-        return None
+    def note(self, segment: Segment) -> None:
+        """Remember a segment that takes numbers."""
+        if segment.next == segment.seq:
+            return
+        self.exact.setdefault((segment.seq, segment.next), segment)
+        if not segment.repeated:
+            insort(self.starts, (segment.seq, segment.frame))
+            self.by_frame[segment.frame] = self.last = segment
+            self.bytes_sent += segment.length
+
+    def first_to_carry(self, segment: Segment) -> Segment | None:
+        """The first segment that carried the numbers of `segment`, or else one that carried the first of them."""
+        exact = self.exact.get((segment.seq, segment.next))
+        if exact is not None:
+            return exact
+        at = bisect_right(self.starts, (segment.seq, 1 << 62))
+        return self.by_frame[self.starts[at - 1][1]] if at else None
 
 
 def _connection_sentences(connection: Connection) -> dict[int, str]:
@@ -97,7 +112,8 @@ def _connection_sentences(connection: Connection) -> dict[int, str]:
         me, peer = sides[segment.sender], sides[PEER[segment.sender]]
         found = connection.events_in.get(segment.frame, ())
         original = me.first_to_carry(segment) if segment.repeated else None
-        odd = [event_sentence(Scene(event, segment, connection, by_frame, original)) for event in found]
+        first = None if original is None else original.frame
+        odd = [event_sentence(Scene(event, segment, connection, by_frame, first)) for event in found]
         if any(event.kind == "duplicate-frame" for event in found):
             sentences[segment.frame] = " ".join(odd)
             continue
@@ -109,10 +125,7 @@ def _connection_sentences(connection: Connection) -> dict[int, str]:
             _ack_part(segment, me, peer, kinds),
         ]
         sentences[segment.frame] = " ".join(part for part in parts if part)
-        if segment.next > segment.seq:
-            me.carried.append(segment)
-        if segment.next > segment.seq and not segment.repeated:
-            me.last = segment
+        me.note(segment)
         me.previous = segment
         me.newest = max(me.newest, segment.next)
         if segment.flags & FIN:
@@ -121,14 +134,14 @@ def _connection_sentences(connection: Connection) -> dict[int, str]:
     return sentences
 
 
-def _seq_part(segment: Segment, me: _Side, earlier: int | None, kinds: set[EventKind]) -> str:
+def _seq_part(segment: Segment, me: _Side, earlier: Segment | None, kinds: set[EventKind]) -> str:
     seq = segment.seq
     if kinds & {"keep-alive", "zero-window-probe"}:
         return ""
-    if segment.repeated:
+    if segment.repeated and earlier is not None:
         if segment.flags & SYN and segment.ack is not None and not kinds:
-            return f"Seq {seq} as in frame {earlier}: its own SYN again, now with the ACK of the other side's."
-        return f"Seq {seq} again: {_again(segment, me, earlier)}."
+            return f"Seq {seq} as in frame {earlier.frame}: its own SYN again, now with the ACK of the other side's."
+        return f"Seq {seq} again: {_again(segment, earlier)}."
     if segment.flags & SYN:
         return (
             f"Seq {seq} stands for the {segment.sender}'s initial number {me.isn}, drawn at random: "
@@ -145,17 +158,17 @@ def _seq_part(segment: Segment, me: _Side, earlier: int | None, kinds: set[Event
     if me.last.flags & SYN and not me.last.length:
         return f"Seq {seq} = {me.last.seq} + 1: the {segment.sender}'s SYN consumed one number."
     if me.last.flags & FIN:
-        return f"Seq {seq} = {me.last.end} + 1: the {segment.sender}'s FIN consumed one number."
+        return f"Seq {seq} = {seq - 1} + 1: the {segment.sender}'s FIN consumed one number."
     start, count = me.last.seq + bool(me.last.flags & SYN), me.last.length
-    return f"Seq {seq} = {start} + {count}: the {segment.sender} has sent {plural(seq - 1, 'byte')} so far."
+    if me.isn is not None and me.bytes_sent == seq - 1:
+        return f"Seq {seq} = {start} + {count}: the {segment.sender} has sent {plural(seq - 1, 'byte')} so far."
+    return f"Seq {seq} = {start} + {count}: it follows the {plural(count, 'byte')} of frame {me.last.frame}."
 
 
-def _again(segment: Segment, me: _Side, earlier: int | None) -> str:
-    alike = (segment.length, segment.flags & (SYN | FIN))
-    for one in me.carried:
-        if one.frame == earlier and (one.length, one.flags & (SYN | FIN)) == alike:
-            return f"frame {earlier} is sent once more"
-    return f"frame {earlier} had it already"
+def _again(segment: Segment, earlier: Segment) -> str:
+    if (segment.length, segment.flags & (SYN | FIN)) == (earlier.length, earlier.flags & (SYN | FIN)):
+        return f"frame {earlier.frame} is sent once more"
+    return f"frame {earlier.frame} had {'it' if earlier.next >= segment.next else 'the first of it'} already"
 
 
 def _load_part(segment: Segment) -> str:
@@ -180,7 +193,9 @@ def _load_part(segment: Segment) -> str:
 def _ack_part(segment: Segment, me: _Side, peer: _Side, kinds: set[EventKind]) -> str:
     who, ack = PEER[segment.sender], segment.ack
     if ack is None:
-        return "No Ack yet: nothing has been received." if segment.flags & SYN else ""
+        if not segment.flags & SYN:
+            return ""
+        return "No Ack: nothing had been received." if peer.newest else "No Ack yet: nothing has been received."
     if "acked-unseen" in kinds:
         return f"Ack {ack}: {ack} is the next expected of the {who}."
     if ack > max(peer.newest, 1):

@@ -83,7 +83,9 @@ def _out_of_order(scene: Scene) -> str:
 
 def _duplicate_ack(scene: Scene) -> str:
     count = scene.event.number
-    return f"A duplicate ACK, the {ordinal(count or 1)}: Ack, Seq and window are those of frame {scene.of.frame}."
+    return (
+        f"A duplicate ACK, the {ordinal(count or 1)} after frame {scene.of.frame}: the same Ack, and nothing else new."
+    )
 
 
 def _acked_unseen(scene: Scene) -> str:
@@ -141,7 +143,7 @@ def _bad_checksum(scene: Scene) -> str:
 def _duplicate_frame(scene: Scene) -> str:
     return (
         f"The same packet as frame {scene.of.frame}, {scene.since(scene.of.frame)} later: captured or carried twice, "
-        "not sent twice: no byte of the IP packet differs."
+        "not sent twice: it is one and the same IP packet."
     )
 
 

@@ -75,17 +75,17 @@ class Story:
 def find_stories(traffic: Traffic) -> tuple[Story, ...]:
     """One story a looked-up name, then one a connection that used no answer in the capture."""
     lookups_of: dict[str, list[Lookup]] = {}
-    names_at: dict[str, list[str]] = {}
+    names_at: dict[str, dict[str, None]] = {}
     for lookup in traffic.lookups:
         lookups_of.setdefault(lookup.name, []).append(lookup)
         for address in lookup.addresses:
-            names_at.setdefault(address, []).append(lookup.name)
+            names_at.setdefault(address, {})[lookup.name] = None
     used: dict[str, list[int]] = {name: [] for name in lookups_of}
     told: set[int] = set()
     for index, connection in enumerate(traffic.connections):
         if connection.server.port == DNS_PORT:
             continue  # it carried lookups
-        at_address = names_at.get(connection.server.address, [])
+        at_address = names_at.get(connection.server.address, {})
         for name in _names_meant(traffic.exchanges[index], at_address, lookups_of):
             used[name].append(index)
             told.add(index)

@@ -5,7 +5,7 @@
 
 import heapq
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
@@ -308,22 +308,21 @@ def _steps(codes: "memoryview[int]") -> Iterator[Step]:
         yield Step(index, code)
 
 
-def _completeness(steps: Iterable[Step]) -> int:
+def _completeness(steps: Sequence[Step]) -> int:
     mask = 0
     for index, code in steps:
-        if code & (HAS_SYN | HAS_ACK) == HAS_SYN:
-            mask |= 1 if index == 0 else 0
+        is_syn = code & (HAS_SYN | HAS_ACK) == HAS_SYN
+        if len(steps) == 1 and not is_syn:
+            return 0  # what tshark adds for the frame that opened a stream midway shows from the next frame on
+        if is_syn:
+            mask |= (1 if index == 0 else 0) | (8 if code & HAS_DATA else 0)
         elif code & HAS_SYN:
             mask |= 2
-        if index == 0 and not code & (HAS_SYN | HAS_RST):
-            pass  # the frame that opened the stream midway gets no bit
-        elif code & HAS_ACK and not code & HAS_SYN:
+        elif code & HAS_ACK:
             mask |= 8 if code & HAS_DATA else 4
-        if code & HAS_DATA and code & HAS_SYN:
-            mask |= 8
-        if code & (HAS_FIN | HAS_ACK) == HAS_FIN | HAS_ACK and index:
-            mask |= 16 | (0 if code & HAS_DATA else 4)
-        if code & HAS_RST and (index or code & HAS_SYN):
+        if code & (HAS_FIN | HAS_ACK) == HAS_FIN | HAS_ACK:
+            mask |= 16
+        if code & HAS_RST:
             mask |= 32
     return mask
 

@@ -205,7 +205,7 @@ def _is_same_packet(packets: Packets, first: int, second: int) -> bool:
     """
     frame = packets.column("frame")
     apart = packets.frames.time_ns[frame[second] - 1] - packets.frames.time_ns[frame[first] - 1]
-    if apart >= DOUBLED_NS:
+    if abs(apart) >= DOUBLED_NS:
         return False
     one, other = packets.network_bytes(first), packets.network_bytes(second)
     if one[:1] >= b"\x60":
@@ -232,7 +232,13 @@ def _judge(segment: _Segment, me: _Side, peer: _Side, rtt: int | None) -> Iterat
             yield Event("keep-alive", frame, number=me.next)
         if segment.length and plain and _fills_window(segment, me, peer):
             yield Event("window-full", frame, peer.last_frame, segment.seq + segment.length)
-        if plain and not segment.length and segment.seq == me.next and segment.ack == me.ack:
+        if (
+            plain
+            and not segment.length
+            and segment.seq == me.next
+            and segment.ack is not None
+            and segment.ack == me.ack
+        ):
             yield from _repeated_ack(segment, me, peer)
     if segment.ack is not None and segment.ack == peer.probe_end:
         peer.next = peer.whole = peer.probe_end  # the probe's byte was taken after all (RFC 9293 §3.8.6.1)

@@ -107,7 +107,7 @@ BY_HAND: dict[str, tuple[Talk, tuple[int, ...], str]] = {
     "duplicate-ack": (
         _asked_again(),
         (5, 6, 7),
-        "A duplicate ACK, the 3rd: Ack, Seq and window are those of frame 2.",
+        "A duplicate ACK, the 3rd after frame 2: the same Ack, and nothing else new.",
     ),
     "previous-segment-lost": (_missing(), (4,), "Seq 4: numbers 1 to 3 of the client are not in this capture so far."),
     "acked-unseen": (

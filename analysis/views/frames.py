@@ -161,7 +161,7 @@ def dns_info(message: Message) -> str:
     words = [f"{kind} 0x{message.id:04x}"]
     if message.is_response and message.rcode != "NOERROR":
         words.append(RCODE_WORDS.get(message.rcode, message.rcode))
-    words.append(f"{message.type} {message.name}")
+    words += [f"{message.type} {message.name}"] if message.type else []
     words += [_record(record) for record in (*message.answers, *message.authority)]
     words += ["OPT"] if message.edns else []
     return " ".join(words)

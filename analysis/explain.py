@@ -14,6 +14,7 @@ from analysis.tcp_events import EventKind
 from analysis.text import plural, printable
 
 SHORTEST_FRAME = 60  # bytes, without its check sequence: Ethernet pads to that
+STRAY_RESET = "RST, but not at the number that the other side expects: it changes nothing (RFC 5961 §3.2)."
 QUESTIONS = {"A": "the IPv4 address (A)", "AAAA": "the IPv6 address (AAAA)"}
 
 
@@ -119,9 +120,9 @@ def _connection_sentences(connection: Connection) -> dict[int, str]:
             continue
         kinds = {event.kind for event in found}
         parts = [
-            _seq_part(segment, me, original, kinds),
+            _seq_part(segment, me, peer, original, kinds),
             *odd,
-            _load_part(segment),
+            _load_part(segment, stray=segment.frame in connection.close.stray_resets),
             _ack_part(segment, me, peer, kinds),
         ]
         sentences[segment.frame] = " ".join(part for part in parts if part)
@@ -134,7 +135,7 @@ def _connection_sentences(connection: Connection) -> dict[int, str]:
     return sentences
 
 
-def _seq_part(segment: Segment, me: _Side, earlier: Segment | None, kinds: set[EventKind]) -> str:
+def _seq_part(segment: Segment, me: _Side, peer: _Side, earlier: Segment | None, kinds: set[EventKind]) -> str:
     seq = segment.seq
     if kinds & {"keep-alive", "zero-window-probe"}:
         return ""
@@ -149,12 +150,16 @@ def _seq_part(segment: Segment, me: _Side, earlier: Segment | None, kinds: set[E
         )
     if me.last is None:
         return f"Seq {seq}: the first segment of the {segment.sender} in this capture counts as {seq}."
+    if segment.flags & RST and seq == peer.ack and seq != me.newest:
+        return f"Seq {seq} is the Ack of what it answers (RFC 9293 §3.5.2)."
     if seq > me.newest:
         return f"Seq {seq}: numbers {me.newest} to {seq - 1} of the {segment.sender} are not in this capture so far."
-    if seq != me.last.next:
+    if seq != me.newest:
         return f"Seq {seq}: the {segment.sender} had come to {me.newest}, so this comes late, or once more."
     if me.previous is not None and me.previous.is_pure_ack and me.previous.seq == seq:
         return f"Seq {seq} as in frame {me.previous.frame}: an ACK alone consumes no number."
+    if seq != me.last.next:
+        return f"Seq {seq} follows {seq - 1}, the highest number that the {segment.sender} has used."
     if me.last.flags & SYN and not me.last.length:
         return f"Seq {seq} = {me.last.seq} + 1: the {segment.sender}'s SYN consumed one number."
     if me.last.flags & FIN:
@@ -171,7 +176,7 @@ def _again(segment: Segment, earlier: Segment) -> str:
     return f"frame {earlier.frame} had {'it' if earlier.next >= segment.next else 'the first of it'} already"
 
 
-def _load_part(segment: Segment) -> str:
+def _load_part(segment: Segment, *, stray: bool) -> str:
     parts: list[str] = []
     if segment.length and not segment.repeated:
         first = segment.seq + bool(segment.flags & SYN)
@@ -186,7 +191,7 @@ def _load_part(segment: Segment) -> str:
         words = [option_text(option) for option in segment.tcp.options if option.kind > 1]
         parts.append(f"It offers {', '.join(words)}." if words else "It offers no option.")
     if segment.flags & RST:
-        parts.append("RST: the connection ends here, at once.")
+        parts.append(STRAY_RESET if stray else "RST: the connection ends here, at once.")
     return " ".join(parts)
 
 
@@ -204,7 +209,8 @@ def _ack_part(segment: Segment, me: _Side, peer: _Side, kinds: set[EventKind]) -
     if me.ack is not None and ack == me.ack and peer.newest > ack and segment.is_pure_ack:
         return f"Ack {ack} as before: {ack} is still the next expected of the {who}."
     if me.ack is not None and ack == me.ack:
-        return f"Ack {ack} as before: nothing new has come from the {who}."
+        in_order = " in order" if peer.newest > ack else ""
+        return f"Ack {ack} as before: nothing new{in_order} has come from the {who}."
     if ack < before:
         return f"Ack {ack}: less than the {before} said before; this segment is an older one."
     fin = 1 if peer.fin_next is not None and ack == peer.fin_next else 0

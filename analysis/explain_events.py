@@ -75,6 +75,11 @@ def _spurious(scene: Scene) -> str:
 
 def _out_of_order(scene: Scene) -> str:
     rtt = scene.connection.rtt_ns or DEFAULT_RTT_NS
+    if scene.original is not None:
+        return (
+            f"It comes less than a round trip ({milliseconds(rtt)}) after frame {scene.of.frame} had come to "
+            f"{scene.event.number}, as what was overtaken on the way does; but this one was sent again."
+        )
     return (
         f"Out of order: frame {scene.of.frame} had come to {scene.event.number} only {scene.since(scene.of.frame)} "
         f"before, less than a round trip ({milliseconds(rtt)}): this one was overtaken on the way, not sent again."

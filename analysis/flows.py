@@ -160,6 +160,16 @@ class Segments:
         """Whether `mask` holds anywhere in each connection."""
         return np.logical_or.reduceat(mask, self.begin)
 
+    def last_of(self, side: Ints) -> tuple[Ints, Ints, Ints]:
+        """Ack, window and place of the last segment of `side` before each segment; the place is -1 without one."""
+        place = np.full(len(side), -1, np.int64)
+        for which in (CLIENT, SERVER):
+            sent = np.where(self.sender == which, self.index, -1)
+            before = np.concatenate(([-1], np.maximum.accumulate(sent)[:-1]))
+            place = np.where(side == which, before, place)
+        place = np.where(place >= self.begin[self.connection], place, -1)
+        return self.ack[place], self.window[place], place
+
     def _relate(self) -> None:
         has_ack = self.flags & ACK != 0
         base = np.stack([self._base(side, has_ack) for side in (CLIENT, SERVER)])

@@ -134,7 +134,7 @@ def _contradiction(segment: Segment, me: _Numbers, peer: _Numbers) -> str:
         return f"Ack={segment.ack}, but the other side's FIN ended at {peer.fin_end}: it consumes one number, not more"
     if me.fin_end is not None and takes_new:
         return f"it takes numbers beyond its own FIN, which ended at {me.fin_end}"
-    if segment.flags & SYN and me.newest > 1:
+    if segment.flags & SYN and me.newest > 1 and segment.seq != 0:  # a late copy of the first one is no contradiction
         return "a SYN in the middle of the connection"
     if takes_new and segment.seq >= me.newest and segment.ack is not None and segment.ack < me.ack:
         return f"Ack={segment.ack} on new numbers, less than the {me.ack} that it had acknowledged before"

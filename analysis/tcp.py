@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.columns import Packets
 from analysis.flows import NO_ACK, Flows, Segments, find_flows
-from analysis.packet import FIN, SYN
+from analysis.packet import FIN, RST, SYN
 from analysis.segment import ROLES, Endpoint, Role, Segment
 from analysis.tcp_close import Ending, Variant, name_close
 from analysis.tcp_codes import (
@@ -23,13 +23,14 @@ from analysis.tcp_codes import (
     HAS_FIN,
     HAS_RST,
     HAS_SYN,
+    STRAY,
     code_segments,
 )
 from analysis.tcp_events import LARGEST_SCALE, Event, find_events, is_ordinary
 from analysis.tcp_open import Kind, Opening, Status, SynData, name_opening
 from analysis.tcp_states import States, Step, walk_states
 
-CONTROL = HAS_SYN | HAS_FIN | HAS_RST
+CONTROL = HAS_SYN | HAS_FIN | HAS_RST | STRAY
 LONGEST_KEY = 128  # bytes: longer connections are hardly ever alike
 FAST_OPEN = 34  # the option's kind: RFC 7413 §4.1.1
 
@@ -63,6 +64,7 @@ class Close:
     half_close_data: bool
     last_ack_missing: bool
     reset_after: int | None
+    stray_resets: tuple[int, ...]
 
 
 class Life(NamedTuple):
@@ -224,6 +226,7 @@ class Connection:
             ending.half_close_data,
             ending.last_ack_missing,
             None if ending.reset_after is None else self.frames[ending.reset_after],
+            tuple(self.frames[place] for place in ending.strays),
         )
 
     @cached_property
@@ -322,7 +325,7 @@ def _completeness(steps: Sequence[Step]) -> int:
             mask |= 8 if code & HAS_DATA else 4
         if code & (HAS_FIN | HAS_ACK) == HAS_FIN | HAS_ACK:
             mask |= 16
-        if code & HAS_RST:
+        if code & (HAS_RST | STRAY):
             mask |= 32
     return mask
 
@@ -368,14 +371,15 @@ def _first_number(connection: Connection, role: Role) -> int:
 
 
 def reassemble(connection: Connection, role: Role) -> Stream:
-    """The bytes that `role` sent, up to the first gap; of bytes sent twice the first copy counts."""
+    """The bytes that `role` sent, up to the first gap; of bytes sent twice the first undamaged copy counts."""
     first = _first_number(connection, role)
+    damaged = {event.frame for event in connection.events if event.kind == "bad-checksum"}
     waiting: list[tuple[int, int, bytes]] = []  # a heap: position, frame, bytes
     data = bytearray()
     pieces: list[Piece] = []
-    for segment in connection.sent_by(role):
-        if not segment.length or segment.repeated:
-            continue
+    for segment in sorted(connection.sent_by(role), key=lambda one: one.frame in damaged):
+        if not segment.length or segment.flags & RST:
+            continue  # what a reset carries is no part of the stream (RFC 9293 §3.5.3)
         position = segment.seq + bool(segment.flags & SYN) - first
         heapq.heappush(waiting, (position, segment.frame, segment.packet.payload))
         while waiting and waiting[0][0] <= len(data):

@@ -1,7 +1,7 @@
 """How a connection ended: the variant of its close, and who began it (RFC 9293 §3.6, §3.5.2)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from analysis.segment import ROLES, Role
@@ -16,6 +16,7 @@ from analysis.tcp_codes import (
     HAS_SYN,
     IS_NEW,
     REFUSES,
+    STRAY,
 )
 from analysis.tcp_states import Step
 
@@ -30,7 +31,7 @@ class Ending:
     `first_closer` sent the first FIN, or the RST where there was no FIN; None for simultaneous, refused and open.
     `complete`: both FINs were acknowledged; None for reset and refused, where no FIN need be. `half_close_data`: who
     closed second still sent bytes after it had acknowledged the first FIN (RFC 9293 §3.6.1). `reset_after`: the place
-    of a reset that came after both FINs, and changes nothing.
+    of a reset that came after both FINs, and changes nothing; `strays`: of resets that nobody believes.
     """
 
     variant: Variant
@@ -42,6 +43,7 @@ class Ending:
     half_close_data: bool = False
     last_ack_missing: bool = False
     reset_after: int | None = None
+    strays: tuple[int, ...] = ()
 
     @property
     def closer(self) -> Role | None:
@@ -63,6 +65,12 @@ class Ending:
 
 
 def name_close(steps: Sequence[Step]) -> Ending:
+    """How the connection of `steps` ended, and the resets that had no part in it."""
+    strays = tuple(step.place for step in steps if step.code & STRAY)
+    return replace(_name_close(steps), strays=strays)
+
+
+def _name_close(steps: Sequence[Step]) -> Ending:
     """The variant by the first FIN of each side (F1, F2 in capture order) and what F2 acknowledges.
 
     simultaneous: the first copy of F2 does not acknowledge F1. three-segment: F2 acknowledges F1, and no
@@ -80,6 +88,7 @@ def name_close(steps: Sequence[Step]) -> Ending:
         return Ending("half-closed", _side(first), False, (first.place, *first_acks[:1]), *_fin_facts(steps))
     second = fins[1]
     second_acks = _acknowledgements(steps, second)
+    late = [step.place for step in steps if step.code & (HAS_RST | STRAY) and step.place > second.place]
     variant: Variant
     if not second.code & ACKS_FIN:
         variant = "simultaneous"
@@ -97,7 +106,7 @@ def name_close(steps: Sequence[Step]) -> Ending:
         *_fin_facts(steps),
         half_close_data=variant == "four-segment" and _sent_data(steps, first_acks[0], second),
         last_ack_missing=not complete,
-        reset_after=None if reset is None else reset.place,
+        reset_after=late[0] if late else None,
     )
 
 

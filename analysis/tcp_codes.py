@@ -22,12 +22,14 @@ AGAIN = 1 << 9  # a FIN that ends where its side's first FIN ended: the same one
 ACKS_SYN_DATA = 1 << 10  # a SYN,ACK whose Ack covers bytes that the SYN carried, too
 REFUSES = 1 << 11  # a reset that answers a SYN (RFC 9293 §3.5.2, case 1), or one without Ack
 AHEAD = 1 << 12  # a FIN behind numbers that were not captured: its receiver can't have taken it yet
+STRAY = 1 << 13  # a reset that its receiver doesn't believe (RFC 5961 §3.2); HAS_RST is of those that it does
 
 
 def code_segments(segments: Segments) -> npt.NDArray[np.uint16]:
     """The code of every segment: the sum of the constants above that hold for it."""
     flags, sender = segments.flags, segments.sender
     acks, has_data, is_reset = flags & ACK != 0, segments.length > 0, flags & RST != 0
+    is_stray = is_reset & _is_out_of_window(segments)
     is_fin = (flags & FIN != 0) & ~is_reset
     end_of_fin, fin_at = _each_side(segments, is_fin, segments.next)
     end_of_syn, syn_at = _each_side(segments, flags & (SYN | ACK) == SYN, segments.next)
@@ -41,21 +43,38 @@ def code_segments(segments: Segments) -> npt.NDArray[np.uint16]:
         FROM_SERVER: sender == SERVER,
         HAS_FIN: is_fin,
         HAS_SYN: flags & SYN != 0,
-        HAS_RST: is_reset,
+        HAS_RST: is_reset & ~is_stray,
+        STRAY: is_stray,
         HAS_ACK: acks,
         HAS_DATA: has_data,
         IS_NEW: (has_data | is_fin) & (segments.next > segments.newest),
-        ACKS_SYN: acks & (segments.ack >= 1) & ~too_much,
+        ACKS_SYN: acks & (segments.ack >= 1) & ~too_much & ~is_stray,
         ACKS_FIN: acks & ~is_reset & (segments.index > peers_fin_at) & (segments.ack >= peers_fin),
         AGAIN: is_fin & (segments.index > own_fin_at) & (segments.next == own_fin),
         ACKS_SYN_DATA: (flags & (SYN | ACK) == SYN | ACK) & (segments.ack > 1),
-        REFUSES: is_reset & (~acks | answers_syn),
+        REFUSES: is_reset & ~is_stray & (~acks | answers_syn),
         AHEAD: is_fin & (segments.newest > 0) & (segments.seq > segments.newest),
     }
     codes = np.zeros(len(flags), np.uint16)
     for bit, where in holds.items():
         codes |= where.astype(np.uint16) * np.uint16(bit)
     return codes
+
+
+def _is_out_of_window(segments: Segments) -> npt.NDArray[np.bool_]:
+    """Where a segment lies before what the peer has acknowledged, or beyond all that its side sent while others follow.
+
+    RFC 5961 §3.2: a reset counts at the very number that its receiver expects. That number is at least the receiver's
+    last Ack, and at most the sender's newest number, unless the capture lacks some: then the connection ends there.
+    """
+    peers_ack, _, peer_at = segments.last_of(1 - segments.sender)
+    _, _, own_at = segments.last_of(segments.sender)
+    known = (peer_at >= 0) & (own_at >= 0) & (peers_ack >= 1)
+    others = np.where(segments.flags & RST == 0, segments.index, -1)
+    last_other = np.maximum.reduceat(others, segments.begin)[segments.connection]
+    beyond = (segments.seq > segments.newest) & (segments.index < last_other)
+    out_of_window: npt.NDArray[np.bool_] = known & ((segments.seq < peers_ack) | beyond)
+    return out_of_window
 
 
 def _each_side(

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from analysis.columns import Bools, Ints, Packets
+from analysis.columns import Bools, Packets
 from analysis.flows import CLIENT, NO_ACK, SERVER, Segments
 from analysis.packet import ACK, FIN, RST, SYN
 
@@ -36,6 +36,7 @@ EventKind = Literal[
     "duplicate-frame",
 ]
 SENT_AGAIN = ("retransmission", "fast-retransmission", "spurious-retransmission")
+UNIDENTIFIED_NS = 1_000_000  # of a packet without IP identification
 FAST_NS = 20_000_000  # a fast retransmission follows the duplicate ACK at once; Wireshark's bound
 DEFAULT_RTT_NS = 3_000_000  # where the handshake wasn't seen: Wireshark's assumption
 DOUBLED_NS = 10_000_000  # two captures of one packet are closer than any retransmission timer
@@ -63,8 +64,8 @@ def is_ordinary(segments: Segments) -> Bools:
     is_reset = flags & RST != 0
     in_order = (segments.seq == segments.newest) | _is_first(segments)
     in_order |= is_reset & (segments.length == 0)
-    own_ack, _, own_at = _last(segments, sender)
-    peers_ack, peers_window, peer_at = _last(segments, 1 - sender)
+    own_ack, _, own_at = segments.last_of(sender)
+    peers_ack, peers_window, peer_at = segments.last_of(1 - sender)
     peers_newest = np.where(peer_at >= 0, np.maximum(segments.next, segments.newest)[peer_at], 1 << 62)
     repeats_ack = plain & (segments.length == 0) & (own_at >= 0) & (segments.ack == own_ack)
     acks_seen = segments.ack <= peers_newest
@@ -88,17 +89,6 @@ def _is_first(segments: Segments) -> Bools:
     for side in (CLIENT, SERVER):
         first[segments.first_where(segments.sender == side)] = True
     return first[:-1]
-
-
-def _last(segments: Segments, side: Ints) -> tuple[Ints, Ints, Ints]:
-    """Ack, window and place of the last segment that `side` sent before each segment; the place is -1 without one."""
-    place = np.full(len(side), -1, np.int64)
-    for which in (CLIENT, SERVER):
-        sent = np.where(segments.sender == which, segments.index, -1)
-        before = np.concatenate(([-1], np.maximum.accumulate(sent)[:-1]))
-        place = np.where(side == which, before, place)
-    place = np.where(place >= segments.begin[segments.connection], place, -1)
-    return segments.ack[place], segments.window[place], place
 
 
 class _Side:
@@ -140,12 +130,15 @@ def find_events(packets: Packets, segments: Segments, part: slice) -> tuple[Even
     sides = (_Side(), _Side())
     rtt = _InitialRtt()
     copies: dict[tuple[int, ...], int] = {}
+    last = [-1, -1]  # the place of each side's last segment
     events: list[Event] = []
     for place, segment in enumerate(_segments(packets, segments, part), part.start):
         me, peer = sides[segment.sender], sides[1 - segment.sender]
         key = (*segment[2:5], NO_ACK if segment.ack is None else segment.ack, segment.length, segment.window)
         twin = copies.get(key)
-        if twin is not None and _is_same_packet(packets, int(segments.rows[twin]), int(segments.rows[place])):
+        row, alone = int(segments.rows[place]), twin is not None and last[1 - segment.sender] < twin
+        last[segment.sender] = place
+        if twin is not None and _is_same_packet(packets, int(segments.rows[twin]), row, alone=alone):
             events.append(Event("duplicate-frame", segment.frame, int(packets.column("frame")[segments.rows[twin]])))
             continue
         copies[key] = place
@@ -198,16 +191,20 @@ def _window_scale(packets: Packets, row: int) -> int:
     return min(scale or 0, LARGEST_SCALE)
 
 
-def _is_same_packet(packets: Packets, first: int, second: int) -> bool:
+def _is_same_packet(packets: Packets, first: int, second: int, *, alone: bool) -> bool:
     """Whether two frames hold one and the same IP packet: equal but for what routers change, and close in time.
 
-    Most hosts that send again give a new IP identification, but none must (RFC 6864 §4.1), and IPv6 has none.
+    Most hosts that send again give a new IP identification, but none must (RFC 6864 §4.1), and IPv6 has none. Where it
+    is missing, `alone` must hold: nothing came from the other side in between that could have been answered twice.
     """
     frame = packets.column("frame")
     apart = packets.frames.time_ns[frame[second] - 1] - packets.frames.time_ns[frame[first] - 1]
     if abs(apart) >= DOUBLED_NS:
         return False
     one, other = packets.network_bytes(first), packets.network_bytes(second)
+    identified = one[:1] < b"\x60" and one[4:6] != b"\0\0"
+    if not identified and (not alone or abs(apart) >= UNIDENTIFIED_NS):
+        return False
     if one[:1] >= b"\x60":
         return one[:7] + one[8:] == other[:7] + other[8:]  # but for the hop limit
     return one[:8] + one[9:10] + one[12:] == other[:8] + other[9:10] + other[12:]  # but for TTL and header checksum

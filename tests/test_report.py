@@ -191,6 +191,7 @@ def test_the_json_report_of_the_sample(sample: Report) -> None:
         "half_close_data": False,
         "last_ack_missing": False,
         "reset_after": None,
+        "stray_resets": [],
     }
     assert connection["handshake"]["options"]["client"][0] == {
         "kind": 2,

@@ -10,7 +10,7 @@ import numpy as np
 from analysis.capture import Capture
 from analysis.dns import Lookup
 from analysis.http import Exchange
-from analysis.packet import SYN, option_text
+from analysis.packet import RST, SYN, option_text
 from analysis.report import Report
 from analysis.segment import Role, Segment
 from analysis.sequence import OPTION_NAMES, exact_sequence, flag_word, shape_of
@@ -113,8 +113,12 @@ def _connection(connection: Connection) -> dict[str, Any]:
             "half_close_data": close.half_close_data,
             "last_ack_missing": close.last_ack_missing,
             "reset_after": close.reset_after,
+            "stray_resets": list(close.stray_resets),
         },
-        "bytes": {role: sum(s.length for s in connection.sent_by(role) if not s.repeated) for role in roles},
+        "bytes": {
+            role: sum(s.length for s in connection.sent_by(role) if not s.repeated and not s.flags & RST)
+            for role in roles
+        },
         "events": [event._asdict() for event in connection.events],
     }
 

@@ -140,12 +140,14 @@ def _seq_part(segment: Segment, me: _Side, peer: _Side, earlier: Segment | None,
     if kinds & {"keep-alive", "zero-window-probe"}:
         return ""
     if segment.repeated and earlier is not None:
+        if segment.flags & SYN and segment.tcp.seq != earlier.tcp.seq:
+            return f"Seq {seq} stands for another number, {segment.tcp.seq}: the {segment.sender} has drawn a new one."
         if segment.flags & SYN and segment.ack is not None and not kinds:
             return f"Seq {seq} as in frame {earlier.frame}: its own SYN again, now with the ACK of the other side's."
         return f"Seq {seq} again: {_again(segment, earlier)}."
     if segment.flags & SYN:
         return (
-            f"Seq {seq} stands for the {segment.sender}'s initial number {me.isn}, drawn at random: "
+            f"Seq {seq} stands for the {segment.sender}'s initial number {segment.tcp.seq}, drawn at random: "
             "all its numbers count from there."
         )
     if me.last is None:

@@ -173,7 +173,9 @@ class Segments:
     def _relate(self) -> None:
         has_ack = self.flags & ACK != 0
         base = np.stack([self._base(side, has_ack) for side in (CLIENT, SERVER)])
+        others = self._choose_syns(base)
         seq = (self.raw_seq - base[self.sender, self.connection]) % CIRCLE
+        seq[others] = 0
         ack = (self.raw_ack - base[1 - self.sender, self.connection]) % CIRCLE
         self.seq, self.ack = seq, np.where(has_ack, ack, NO_ACK)
         taken = self.length + (self.flags & SYN != 0) + (self.flags & FIN != 0)
@@ -193,6 +195,28 @@ class Segments:
         syn = self.first_where((self.sender == side) & is_syn)
         by_seq = raw_seq[sent] - (raw_syn[syn] != raw_seq[sent])  # its SYN may come later, behind a bare ACK
         return np.where(sent < acked, by_seq, np.append(self.raw_ack - 1, 0)[acked]) % CIRCLE
+
+    def _choose_syns(self, base: Ints) -> list[int]:
+        """Where a side sent SYNs with several numbers, count from the one that the peer acknowledged.
+
+        A server that restarted, or keeps no state (SYN cookies), draws a number for each SYN,ACK. Gives the places of
+        the SYNs with other numbers.
+        """
+        is_syn = self.flags & SYN != 0
+        other = is_syn & (self.raw_seq != base[self.sender, self.connection])
+        bounds = [*self.begin.tolist(), len(self.rows)]
+        places: list[int] = []
+        for connection in np.flatnonzero(self.any_where(other)).tolist():
+            inside = self.index[bounds[connection] : bounds[connection + 1]]
+            for side in (CLIENT, SERVER):
+                sent = inside[self.sender[inside] == side]
+                syns = sent[: int(np.argmin(np.append(is_syn[sent], False)))]  # those before anything else
+                numbers = self.raw_seq[syns].tolist()
+                acked = set(((self.raw_ack[inside[self.sender[inside] != side]] - 1) % CIRCLE).tolist())
+                if len(set(numbers)) > 1:
+                    base[side, connection] = next((number for number in numbers if number in acked), numbers[-1])
+                    places += syns[self.raw_seq[syns] != base[side, connection]].tolist()
+        return places
 
     def _newest(self) -> Ints:
         newest = np.zeros(len(self.rows), np.int64)

@@ -8,14 +8,17 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import compress, pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from analysis.columns import Packets
+from analysis.coverage import Coverage
 from analysis.flows import NO_ACK, Flows, Segments, find_flows
 from analysis.packet import FIN, RST, SYN
 from analysis.segment import ROLES, Endpoint, Role, Segment
+from analysis.serial import CIRCLE
 from analysis.tcp_close import Ending, Variant, name_close
 from analysis.tcp_codes import (
     HAS_ACK,
@@ -25,6 +28,7 @@ from analysis.tcp_codes import (
     HAS_SYN,
     STRAY,
     code_segments,
+    mark_gaps,
 )
 from analysis.tcp_events import LARGEST_SCALE, Event, find_events, is_ordinary
 from analysis.tcp_open import Kind, Opening, Status, SynData, name_opening
@@ -170,8 +174,16 @@ class Connection:
 
     @cached_property
     def syns(self) -> dict[Role, Segment | None]:
-        """The first SYN or SYN,ACK of each side."""
-        return {role: next((s for s in self.sent_by(role) if s.flags & SYN), None) for role in ROLES}
+        """The first SYN or SYN,ACK of each side; of several with different numbers, the one that all counts from."""
+        return {role: self._syn_of(role) for role in ROLES}
+
+    def _syn_of(self, role: Role) -> Segment | None:
+        syns = [segment for segment in self.sent_by(role) if segment.flags & SYN]
+        other = next((segment for segment in self.sent_by(role) if not segment.flags & SYN), None)
+        if other is not None:
+            number = (other.tcp.seq - other.seq) % CIRCLE
+            syns.sort(key=lambda segment: segment.tcp.seq != number)
+        return syns[0] if syns else None
 
     def syn_of(self, role: Role) -> Segment | None:
         """The first SYN or SYN,ACK of `role`."""
@@ -266,12 +278,15 @@ def find_connections(packets: Packets) -> tuple[Connection, ...]:
     connections: list[Connection] = []
     for first, last in flows.batches():
         segments = Segments(flows, first, last)
-        codes = code_segments(segments).tobytes()
+        codes = code_segments(segments)
         odd = segments.any_where(~is_ordinary(segments)).tolist()
         begin = [*segments.begin.tolist(), len(segments.rows)]
-        for index in range(last - first):
-            part = slice(begin[index], begin[index + 1])
-            life = _life(codes[2 * part.start : 2 * part.stop])
+        parts = [slice(start, end) for start, end in pairwise(begin)]
+        for part in compress(parts, odd):
+            mark_gaps(codes, segments, part)
+        keys = codes.tobytes()
+        for index, part in enumerate(parts):
+            life = _life(keys[2 * part.start : 2 * part.stop])
             events = find_events(packets, segments, part) if odd[index] else ()
             connections.append(Connection(flows, first + index, life, events))
     return tuple(connections)
@@ -338,26 +353,6 @@ def _rtt(steps: Iterable[Step]) -> tuple[int, int] | None:
         elif syn is not None and code & (HAS_SYN | HAS_ACK) == HAS_ACK:
             return syn, index
     return None
-
-
-class Coverage:
-    """Which numbers of a sequence space were seen: disjoint, sorted intervals."""
-
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._ends: list[int] = []
-
-    def add(self, start: int, end: int) -> bool:
-        """Mark `start` to `end`; whether any of it was new."""
-        first = bisect_left(self._ends, start)  # the intervals that touch [start, end): first up to, not with, last
-        last = bisect_right(self._starts, end)
-        if first < last and self._starts[first] <= start and end <= self._ends[first]:
-            return False
-        if first < last:
-            start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
-        self._starts[first:last] = [start]
-        self._ends[first:last] = [end]
-        return True
 
 
 def _first_number(connection: Connection, role: Role) -> int:

@@ -6,6 +6,7 @@ Many connections have the same codes in the same order, so what follows from the
 import numpy as np
 import numpy.typing as npt
 
+from analysis.coverage import Coverage
 from analysis.flows import CLIENT, SERVER, Segments
 from analysis.packet import ACK, FIN, RST, SYN
 
@@ -21,7 +22,7 @@ ACKS_FIN = 1 << 8  # its Ack covers the peer's first FIN, which was captured bef
 AGAIN = 1 << 9  # a FIN that ends where its side's first FIN ended: the same one, sent again
 ACKS_SYN_DATA = 1 << 10  # a SYN,ACK whose Ack covers bytes that the SYN carried, too
 REFUSES = 1 << 11  # a reset that answers a SYN (RFC 9293 §3.5.2, case 1), or one without Ack
-AHEAD = 1 << 12  # a FIN behind numbers that were not captured: its receiver can't have taken it yet
+AHEAD = 1 << 12  # a FIN behind numbers that were not captured: its receiver can't have taken it yet (`mark_gaps`)
 STRAY = 1 << 13  # a reset that its receiver doesn't believe (RFC 5961 §3.2); HAS_RST is of those that it does
 
 
@@ -53,12 +54,26 @@ def code_segments(segments: Segments) -> npt.NDArray[np.uint16]:
         AGAIN: is_fin & (segments.index > own_fin_at) & (segments.next == own_fin),
         ACKS_SYN_DATA: (flags & (SYN | ACK) == SYN | ACK) & (segments.ack > 1),
         REFUSES: is_reset & ~is_stray & (~acks | answers_syn),
-        AHEAD: is_fin & (segments.newest > 0) & (segments.seq > segments.newest),
     }
     codes = np.zeros(len(flags), np.uint16)
     for bit, where in holds.items():
         codes |= where.astype(np.uint16) * np.uint16(bit)
     return codes
+
+
+def mark_gaps(codes: npt.NDArray[np.uint16], segments: Segments, part: slice) -> None:
+    """Add AHEAD to the FINs in `part`, one connection, that were captured before all the numbers that precede them."""
+    fins = np.flatnonzero(codes[part] & HAS_FIN) + part.start
+    if not len(fins):
+        return
+    rows = slice(part.start, int(fins[-1]) + 1)
+    columns = (segments.sender[rows], segments.seq[rows], segments.next[rows], segments.flags[rows])
+    seen = (Coverage(), Coverage())
+    for place, (sender, seq, end, flags) in enumerate(zip(*(one.tolist() for one in columns), strict=True), part.start):
+        if end > seq and not flags & RST:
+            seen[sender].add(seq, end)
+        if codes[place] & HAS_FIN and seen[sender].has_gap_before(end):
+            codes[place] |= AHEAD
 
 
 def _is_out_of_window(segments: Segments) -> npt.NDArray[np.bool_]:

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from analysis.coverage import Coverage
 from analysis.sequence import exact_sequence, shape_of
 from analysis.story import Story
-from analysis.tcp import Coverage, reassemble
+from analysis.tcp import reassemble
 from tests.craft import REQUEST, RESPONSE, SYN_OPTIONS, Talk, connection, lookup, report
 
 ISN = st.one_of(st.integers(0, 2**32 - 1), st.integers(2**32 - 60, 2**32 - 1))
@@ -148,6 +149,38 @@ def test_the_kind_of_opening_is_named(name: str) -> None:
     found = connection(talk).handshake
     assert found.status == "complete"
     assert (found.kind, found.syn_count, found.syn_data, found.fast_open) == expected
+
+
+@pytest.mark.parametrize("numbers", [(9000, 5000), (5000, 9000)])
+def test_a_server_that_draws_another_number_for_each_answer_counts_from_the_one_acknowledged(
+    numbers: tuple[int, int],
+) -> None:
+    talk = Talk().send("client", "S").send("server", "SA", seq=numbers[0]).send("client", "S", seq=1000)
+    talk.send("server", "SA", seq=numbers[1])
+    talk.next["server"] = talk.seen["client"] = numbers[1] + 1
+    found = connection(talk.send("client", "A").exchange().close())
+    assert [segment.seq for segment in found.segments if segment.sender == "server"] == [0, 0, 1, 1, 1 + len(RESPONSE)]
+    assert (found.handshake.status, found.close.variant) == ("complete", "three-segment")
+    assert reassemble(found, "server").data == RESPONSE
+
+
+def test_a_stray_reset_changes_nothing() -> None:
+    for offset in (-50_000, -1, 1000, 10**9):
+        talk = _opened().exchange()
+        end = talk.next["client"]
+        talk.send("client", "R", seq=end + offset)
+        talk.next["client"] = talk.seen["server"] = end
+        close = connection(talk.close()).close
+        assert (close.variant, close.complete, close.stray_resets) == ("three-segment", True, (8,)), offset
+
+
+def test_a_fin_behind_a_gap_has_not_arrived() -> None:
+    talk = _opened().exchange()
+    start = talk.next["client"]
+    talk.send("client", "PA", b"def", seq=start + 3).send("client", "FA")
+    talk.send("server", "A", ack=start).send("client", "PA", b"abc", seq=start).send("server", "A")
+    servers = [states.server for states in connection(talk).states]
+    assert servers[-5:] == ["ESTABLISHED"] * 4 + ["CLOSE-WAIT"]
 
 
 FACTS = {

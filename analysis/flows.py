@@ -143,47 +143,68 @@ class Segments:
         self.rows = flows.order[flows.bounds[first] : flows.bounds[last]]
         self.begin = flows.bounds[first:last] - flows.bounds[first]
         count = len(self.rows)
-        self.connection = np.repeat(np.arange(last - first), np.diff(np.append(self.begin, count)))
-        is_client = packets.columns["source"][self.rows] == flows.client[first:last][self.connection]
-        self.sender = np.where(is_client, CLIENT, SERVER)
-        fields = (packets.column(name)[self.rows].astype(np.int64) for name in ("flags", "length", "window", "seq"))
-        self.flags, self.length, self.window, self.raw_seq = fields
-        self.raw_ack = packets.column("ack")[self.rows].astype(np.int64)
-        self.index = np.arange(count)
+        # narrow types: a connection may have millions of segments
+        numbers = np.arange(last - first, dtype=np.int32)
+        self.connection = np.repeat(numbers, np.diff(np.append(self.begin, count)))
+        is_server = packets.columns["source"][self.rows] != flows.client[first:last][self.connection]
+        self.sender = is_server.astype(np.int8)
+        self.flags = packets.column("flags")[self.rows].astype(np.int16)
+        self.length = packets.column("length")[self.rows]
+        self.window = packets.column("window")[self.rows].astype(np.int32)
+        self.index = np.arange(count, dtype=np.int32)
+        self._packets = packets
         self._relate()
+
+    @property
+    def raw_seq(self) -> Ints:
+        """The sequence numbers as sent."""
+        seq: Ints = self._packets.column("seq")[self.rows].astype(np.int64)
+        return seq
+
+    @property
+    def raw_ack(self) -> Ints:
+        """The acknowledgement fields as sent."""
+        ack: Ints = self._packets.column("ack")[self.rows].astype(np.int64)
+        return ack
 
     def first_where(self, mask: Bools) -> Ints:
         """Each connection's first segment where `mask` holds, or the number of all segments where none does."""
-        return np.minimum.reduceat(np.where(mask, self.index, len(self.index)), self.begin)
+        places: Ints = np.minimum.reduceat(np.where(mask, self.index, len(self.index)), self.begin)
+        return places
 
     def any_where(self, mask: Bools) -> Bools:
         """Whether `mask` holds anywhere in each connection."""
         return np.logical_or.reduceat(mask, self.begin)
 
-    def last_of(self, side: Ints) -> tuple[Ints, Ints, Ints]:
+    def last_of(self, side: npt.NDArray[Any]) -> tuple[Ints, npt.NDArray[Any], npt.NDArray[Any]]:
         """Ack, window and place of the last segment of `side` before each segment; the place is -1 without one."""
-        place = np.full(len(side), -1, np.int64)
+        place = np.full(len(side), -1, np.int32)
         for which in (CLIENT, SERVER):
-            sent = np.where(self.sender == which, self.index, -1)
-            before = np.concatenate(([-1], np.maximum.accumulate(sent)[:-1]))
-            place = np.where(side == which, before, place)
-        place = np.where(place >= self.begin[self.connection], place, -1)
+            sent = np.where(self.sender == which, self.index, np.int32(-1))
+            before = np.maximum.accumulate(sent)
+            place[1:] = np.where(side[1:] == which, before[:-1], place[1:])
+        place[place < self.begin[self.connection]] = -1
         return self.ack[place], self.window[place], place
 
     def _relate(self) -> None:
         has_ack = self.flags & ACK != 0
         base = np.stack([self._base(side, has_ack) for side in (CLIENT, SERVER)])
         others = self._choose_syns(base)
-        seq = (self.raw_seq - base[self.sender, self.connection]) % CIRCLE
-        seq[others] = 0
-        ack = (self.raw_ack - base[1 - self.sender, self.connection]) % CIRCLE
-        self.seq, self.ack = seq, np.where(has_ack, ack, NO_ACK)
+        self.seq = self.raw_seq
+        self.seq -= base[self.sender, self.connection]
+        self.seq %= CIRCLE
+        self.seq[others] = 0
+        self.ack = self.raw_ack
+        self.ack -= base[1 - self.sender, self.connection]
+        self.ack %= CIRCLE
+        wide = self.any_where((self.seq >= HALF) | (has_ack & (self.ack >= HALF)))
+        self.ack[~has_ack] = NO_ACK
         taken = self.length + (self.flags & SYN != 0) + (self.flags & FIN != 0)
-        self.next = seq + taken
-        wide = self.any_where((seq >= HALF) | (has_ack & (ack >= HALF)))
+        self.next = self.seq + taken
         self.newest = self._newest()
+        bounds = [*self.begin.tolist(), len(self.rows)]
         for connection in np.flatnonzero(wide).tolist():
-            self._unwrap(slice(*np.append(self.begin, len(self.rows))[connection : connection + 2].tolist()), taken)
+            self._unwrap(slice(bounds[connection], bounds[connection + 1]), taken)
         self.wide = wide[self.connection]
 
     def _base(self, side: int, has_ack: Bools) -> Ints:
@@ -203,7 +224,11 @@ class Segments:
         the SYNs with other numbers.
         """
         is_syn = self.flags & SYN != 0
-        other = is_syn & (self.raw_seq != base[self.sender, self.connection])
+        raw_seq = self.raw_seq
+        other = is_syn & (raw_seq != base[self.sender, self.connection])
+        if not other.any():
+            return []
+        raw_ack = self.raw_ack
         bounds = [*self.begin.tolist(), len(self.rows)]
         places: list[int] = []
         for connection in np.flatnonzero(self.any_where(other)).tolist():
@@ -211,21 +236,23 @@ class Segments:
             for side in (CLIENT, SERVER):
                 sent = inside[self.sender[inside] == side]
                 syns = sent[: int(np.argmin(np.append(is_syn[sent], False)))]  # those before anything else
-                numbers = self.raw_seq[syns].tolist()
-                acked = set(((self.raw_ack[inside[self.sender[inside] != side]] - 1) % CIRCLE).tolist())
+                numbers = raw_seq[syns].tolist()
+                acked = set(((raw_ack[inside[self.sender[inside] != side]] - 1) % CIRCLE).tolist())
                 if len(set(numbers)) > 1:
                     base[side, connection] = next((number for number in numbers if number in acked), numbers[-1])
-                    places += syns[self.raw_seq[syns] != base[side, connection]].tolist()
+                    places += syns[raw_seq[syns] != base[side, connection]].tolist()
         return places
 
     def _newest(self) -> Ints:
         newest = np.zeros(len(self.rows), np.int64)
-        lift = self.connection << 34  # so that one connection's numbers all lie above those of the one before
+        lift = self.connection.astype(np.int64) << 34  # each connection's numbers lie above those of the one before
         for side in (CLIENT, SERVER):
             mine = self.sender == side
-            reached = np.maximum.accumulate(np.where(mine, self.next, 0) + lift)
-            before = np.concatenate(([0], reached[:-1]))
-            newest[mine] = np.maximum(before - lift, 0)[mine]
+            reached = np.where(mine, self.next, 0)
+            reached += lift
+            np.maximum.accumulate(reached, out=reached)
+            before = reached[:-1] - lift[1:]
+            newest[1:][mine[1:]] = np.maximum(before, 0, out=before)[mine[1:]]
         return newest
 
     def _unwrap(self, part: slice, taken: Ints) -> None:

@@ -32,32 +32,32 @@ def code_segments(segments: Segments) -> npt.NDArray[np.uint16]:
     acks, has_data, is_reset = flags & ACK != 0, segments.length > 0, flags & RST != 0
     is_stray = is_reset & _is_out_of_window(segments)
     is_fin = (flags & FIN != 0) & ~is_reset
+    is_syn = flags & SYN != 0
+    connection = segments.connection
     end_of_fin, fin_at = _each_side(segments, is_fin, segments.next)
     end_of_syn, syn_at = _each_side(segments, flags & (SYN | ACK) == SYN, segments.next)
-    connection = segments.connection
-    own_fin, own_fin_at = end_of_fin[sender, connection], fin_at[sender, connection]
-    peers_fin, peers_fin_at = end_of_fin[1 - sender, connection], fin_at[1 - sender, connection]
-    peers_syn = np.where(syn_at < len(flags), end_of_syn, 0)[1 - sender, connection]
-    answers_syn = (segments.raw_seq == 0) & (segments.ack >= 1) & (segments.ack <= peers_syn)
-    too_much = (flags & SYN != 0) & (peers_syn > 0) & (segments.ack > peers_syn)  # no answer to that SYN
-    holds = {
-        FROM_SERVER: sender == SERVER,
-        HAS_FIN: is_fin,
-        HAS_SYN: flags & SYN != 0,
-        HAS_RST: is_reset & ~is_stray,
-        STRAY: is_stray,
-        HAS_ACK: acks,
-        HAS_DATA: has_data,
-        IS_NEW: (has_data | is_fin) & (segments.next > segments.newest),
-        ACKS_SYN: acks & (segments.ack >= 1) & ~too_much & ~is_stray,
-        ACKS_FIN: acks & ~is_reset & (segments.index > peers_fin_at) & (segments.ack >= peers_fin),
-        AGAIN: is_fin & (segments.index > own_fin_at) & (segments.next == own_fin),
-        ACKS_SYN_DATA: (flags & (SYN | ACK) == SYN | ACK) & (segments.ack > 1),
-        REFUSES: is_reset & ~is_stray & (~acks | answers_syn),
-    }
     codes = np.zeros(len(flags), np.uint16)
-    for bit, where in holds.items():
-        codes |= where.astype(np.uint16) * np.uint16(bit)
+
+    def note(bit: int, where: npt.NDArray[np.bool_]) -> None:
+        codes[where] |= np.uint16(bit)
+
+    note(FROM_SERVER, sender == SERVER)
+    note(HAS_FIN, is_fin)
+    note(HAS_SYN, is_syn)
+    note(HAS_RST, is_reset & ~is_stray)
+    note(STRAY, is_stray)
+    note(HAS_ACK, acks)
+    note(HAS_DATA, has_data)
+    note(IS_NEW, (has_data | is_fin) & (segments.next > segments.newest))
+    own, peers = (sender, connection), (1 - sender, connection)
+    peers_syn = np.where(syn_at < len(flags), end_of_syn, 0)[peers]
+    too_much = is_syn & (peers_syn > 0) & (segments.ack > peers_syn)  # no answer to that SYN
+    note(ACKS_SYN, acks & (segments.ack >= 1) & ~too_much & ~is_stray)
+    note(ACKS_SYN_DATA, (flags & (SYN | ACK) == SYN | ACK) & (segments.ack > 1))
+    answers_syn = (segments.raw_seq == 0) & (segments.ack >= 1) & (segments.ack <= peers_syn)
+    note(REFUSES, is_reset & ~is_stray & (~acks | answers_syn))
+    note(ACKS_FIN, acks & ~is_reset & (segments.index > fin_at[peers]) & (segments.ack >= end_of_fin[peers]))
+    note(AGAIN, is_fin & (segments.index > fin_at[own]) & (segments.next == end_of_fin[own]))
     return codes
 
 
@@ -83,9 +83,8 @@ def _is_out_of_window(segments: Segments) -> npt.NDArray[np.bool_]:
     last Ack, and at most the sender's newest number, unless the capture lacks some: then the connection ends there.
     """
     peers_ack, _, peer_at = segments.last_of(1 - segments.sender)
-    _, _, own_at = segments.last_of(segments.sender)
-    known = (peer_at >= 0) & (own_at >= 0) & (peers_ack >= 1)
-    others = np.where(segments.flags & RST == 0, segments.index, -1)
+    known = (peer_at >= 0) & (segments.newest > 0) & (peers_ack >= 1)
+    others = np.where(segments.flags & RST == 0, segments.index, np.int32(-1))
     last_other = np.maximum.reduceat(others, segments.begin)[segments.connection]
     beyond = (segments.seq > segments.newest) & (segments.index < last_other)
     out_of_window: npt.NDArray[np.bool_] = known & ((segments.seq < peers_ack) | beyond)

@@ -42,6 +42,7 @@ DEFAULT_RTT_NS = 3_000_000  # where the handshake wasn't seen: Wireshark's assum
 DOUBLED_NS = 10_000_000  # two captures of one packet are closer than any retransmission timer
 LARGEST_SCALE = 14  # RFC 7323 §2.3
 CONTROL = SYN | FIN | RST
+BLOCK = 1 << 12  # segments of a connection that are read at once
 
 
 class Event(NamedTuple):
@@ -59,28 +60,38 @@ class Event(NamedTuple):
 
 def is_ordinary(segments: Segments) -> Bools:
     """Where a segment is in order, acknowledges something new that was seen, and fills or closes no window."""
-    flags, sender = segments.flags, segments.sender
-    plain = flags & CONTROL == 0
-    is_reset = flags & RST != 0
-    in_order = (segments.seq == segments.newest) | _is_first(segments)
-    in_order |= is_reset & (segments.length == 0)
-    own_ack, _, own_at = segments.last_of(sender)
-    peers_ack, peers_window, peer_at = segments.last_of(1 - sender)
-    peers_newest = np.where(peer_at >= 0, np.maximum(segments.next, segments.newest)[peer_at], 1 << 62)
-    repeats_ack = plain & (segments.length == 0) & (own_at >= 0) & (segments.ack == own_ack)
-    acks_seen = segments.ack <= peers_newest
-    room = segments.next - peers_ack
-    scaled = room // np.maximum(peers_window, 1)
-    at_edge = (room == scaled * peers_window) & (scaled > 0) & (scaled & (scaled - 1) == 0)
-    fills = plain & (segments.length > 0) & (peer_at >= 0) & at_edge
-    shut = segments.window == 0
-    second_reset = is_reset & (own_at >= 0) & (flags[own_at] & RST != 0)
-    odd = repeats_ack | ~acks_seen | fills | (shut & ~is_reset) | segments.wide | second_reset
-    odd |= is_reset & (segments.length > 0)
-    odd |= (segments.length > 0) & (peer_at >= 0) & (segments.seq + segments.length <= peers_ack)
+    is_reset, shut = segments.flags & RST != 0, segments.window == 0
+    ordinary: Bools = (segments.seq == segments.newest) | _is_first(segments) | (is_reset & (segments.length == 0))
+    ordinary &= ~(segments.wide | (shut & ~is_reset) | (is_reset & (segments.length > 0)))
+    ordinary &= ~_repeats_itself(segments)
+    ordinary &= ~_meets_the_peer(segments)
     probes = segments.any_where(segments.length == 1) & segments.any_where(shut)
-    ordinary: Bools = in_order & ~odd & ~probes[segments.connection]
+    ordinary &= ~probes[segments.connection]
     return ordinary
+
+
+def _repeats_itself(segments: Segments) -> Bools:
+    """Where an ACK without bytes says what its side had said, or a reset follows a reset."""
+    ack, _, place = segments.last_of(segments.sender)
+    bare = (segments.flags & CONTROL == 0) & (segments.length == 0) & (segments.ack == ack)
+    again = (segments.flags & RST != 0) & (segments.flags[place] & RST != 0)
+    repeats: Bools = (place >= 0) & (bare | again)
+    return repeats
+
+
+def _meets_the_peer(segments: Segments) -> Bools:
+    """Where a segment acknowledges more than was seen, fills the peer's window, or brings what the peer had already."""
+    ack, window, place = segments.last_of(1 - segments.sender)
+    newest = np.maximum(segments.next[place], segments.newest[place])
+    found: Bools = segments.ack > newest
+    room = np.subtract(segments.next, ack, out=newest)
+    scaled = room // np.maximum(window, 1)
+    fills = (room == scaled * window) & (scaled > 0) & (scaled & (scaled - 1) == 0)  # for some scale
+    fills &= segments.flags & CONTROL == 0
+    fills |= segments.seq + segments.length <= ack
+    found |= fills & (segments.length > 0)
+    found &= place >= 0
+    return found
 
 
 def _is_first(segments: Segments) -> Bools:
@@ -152,21 +163,22 @@ def find_events(packets: Packets, segments: Segments, part: slice) -> tuple[Even
 
 
 def _segments(packets: Packets, segments: Segments, part: slice) -> Iterator[_Segment]:
-    rows = segments.rows[part]
-    frames = packets.column("frame")[rows]
-    columns = (
-        frames,
-        packets.frames.time_ns[frames - 1],
-        segments.sender[part],
-        segments.flags[part],
-        segments.seq[part],
-        segments.ack[part],
-        segments.length[part],
-        segments.next[part] - segments.seq[part],
-        segments.window[part],
-    )
-    for frame, time, sender, flags, seq, ack, *rest in zip(*(column.tolist() for column in columns), strict=True):
-        yield _Segment(frame, time, sender, flags, seq, None if ack == NO_ACK else ack, *rest)
+    for start in range(part.start, part.stop, BLOCK):
+        some = slice(start, min(start + BLOCK, part.stop))
+        frames = packets.column("frame")[segments.rows[some]]
+        columns = (
+            frames,
+            packets.frames.time_ns[frames - 1],
+            segments.sender[some],
+            segments.flags[some],
+            segments.seq[some],
+            segments.ack[some],
+            segments.length[some],
+            segments.next[some] - segments.seq[some],
+            segments.window[some],
+        )
+        for frame, time, sender, flags, seq, ack, *rest in zip(*(column.tolist() for column in columns), strict=True):
+            yield _Segment(frame, time, sender, flags, seq, None if ack == NO_ACK else ack, *rest)
 
 
 class _InitialRtt:

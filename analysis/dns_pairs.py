@@ -27,7 +27,6 @@ OPT = 41
 HEADER = Struct("!HHHHHH").unpack_from
 RECORD = Struct("!HHIH").unpack_from  # type, class, seconds to live, length of the data
 TYPE_CLASS = 4
-CARRIED_DATA = 8  # in `Connection.completeness`
 LONGEST_LABEL = 63
 ANY_TYPE = range(251, 256)  # IXFR, AXFR, MAILB, MAILA and ANY: answered by records of any type (RFC 1035 §3.2.3)
 ANY_CLASS = 255
@@ -202,7 +201,7 @@ def _host(end: End) -> int | str:
 
 def _messages(packets: Packets, connections: Iterable[Connection]) -> Iterator[tuple[Source, str, End, End, bytes]]:
     """Source, transport, sender, receiver and bytes of what may be a message."""
-    carriers = (one for one in connections if one.server_port == DNS_PORT and one.completeness & CARRIED_DATA)
+    carriers = (one for one in connections if one.server_port == DNS_PORT and one.life.has_data)
     streams = (_tcp_messages(connection) for connection in carriers)
     found = sorted((message for stream in streams for message in stream), key=lambda message: message.frame)
     over_tcp = deque(found)
@@ -243,3 +242,4 @@ def _tcp_messages(connection: Connection) -> Iterator[TcpMessage]:
                 break
             frame = stream.frames(start, position)[-1]
             yield TcpMessage(frame, source, target, stream.data[start + 2 : position])
+    connection.forget_segments()  # of thousands of such connections hardly one is shown

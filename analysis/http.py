@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import h11
 
 from analysis.tcp import Connection, Stream, reassemble
 
 SWITCHING = 101
+LARGEST_HEAD = 1 << 20  # bytes
+PIECE = 1 << 14  # bytes of a stream that are read at once
 METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"TRACE ", b"CONNECT ")
 
 
@@ -74,11 +77,45 @@ class _Request:
     problem: str
 
 
+class _Reader:
+    """An h11 connection that is fed a stream piece by piece, from `start` on: what follows a message costs nothing."""
+
+    def __init__(self, role: type[h11.CLIENT] | type[h11.SERVER], stream: Stream, start: int) -> None:
+        self._h11 = h11.Connection(role, max_incomplete_event_size=LARGEST_HEAD)
+        self._data = stream.data
+        self._fed = start
+        self._ends = role is h11.CLIENT and not stream.has_gap  # then its end completes a body that the close delimits
+
+    def send(self, event: h11.Request) -> None:
+        self._h11.send(event)
+
+    def next_event(self) -> Any:
+        """The next event; NEED_DATA where the stream doesn't go on. `h11.ProtocolError`."""
+        while (event := self._h11.next_event()) is h11.NEED_DATA and self._feed():
+            pass
+        return event
+
+    def _feed(self) -> bool:
+        if self._fed < len(self._data):
+            self._h11.receive_data(self._data[self._fed : self._fed + PIECE])
+            self._fed = min(self._fed + PIECE, len(self._data))
+        elif self._ends:
+            self._ends = False
+            self._h11.receive_data(b"")
+        else:
+            return False
+        return True
+
+    @property
+    def position(self) -> int:
+        """Where in the stream the message that was read ends."""
+        return self._fed - len(self._h11.trailing_data[0])
+
+
 def _requests(stream: Stream) -> Iterator[_Request]:
     position = 0
     while position < len(stream.data):
-        reader = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
-        reader.receive_data(stream.data[position:])
+        reader = _Reader(h11.SERVER, stream, position)
         try:
             head = reader.next_event()
             if not isinstance(head, h11.Request):
@@ -86,14 +123,13 @@ def _requests(stream: Stream) -> Iterator[_Request]:
             problem = _read_body(reader)[1]
         except h11.ProtocolError:
             return
-        end = len(stream.data) - len(reader.trailing_data[0])
-        yield _Request(head, stream.frames(position, end), problem)
+        yield _Request(head, stream.frames(position, reader.position), problem)
         if problem:
             return
-        position = end
+        position = reader.position
 
 
-def _read_body(reader: h11.Connection) -> tuple[int, str]:
+def _read_body(reader: _Reader) -> tuple[int, str]:
     """Read on to the message's end: body bytes, and what kept it from ending."""
     length = 0
     while True:
@@ -118,26 +154,22 @@ class _Responses:
 
     def next(self, request: h11.Request) -> tuple[Response | None, tuple[int, ...], str]:
         """The final response to `request`, its frames, and what is wrong with it."""
-        data = self.stream.data[self.position :]
-        if not data:
+        if self.position >= len(self.stream.data):
             return None, (), "no response was seen"
-        reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
+        reader = _Reader(h11.CLIENT, self.stream, self.position)
         reader.send(_stand_in(request))
-        reader.receive_data(data)
-        if not self.stream.has_gap:
-            reader.receive_data(b"")  # the stream ends here: completes a body that the close delimits
         start = self.position
         try:
             head = reader.next_event()
             while isinstance(head, h11.InformationalResponse) and head.status_code != SWITCHING:
-                start = len(self.stream.data) - len(reader.trailing_data[0])
+                start = reader.position
                 head = reader.next_event()
         except h11.ProtocolError as error:
             return None, self.stream.frames(self.position, len(self.stream.data)), str(error)
         if not isinstance(head, h11.Response | h11.InformationalResponse):
             return None, self.stream.frames(self.position, len(self.stream.data)), "its head is cut off"
         body_length, problem = (0, "") if head.status_code == SWITCHING else _read_body(reader)
-        self.position = len(self.stream.data) - len(reader.trailing_data[0])
+        self.position = reader.position
         response = Response(_text(head.http_version), head.status_code, _text(head.reason), _headers(head), body_length)
         return response, self.stream.frames(start, self.position), problem
 

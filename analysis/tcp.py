@@ -82,6 +82,7 @@ class Life(NamedTuple):
     ending: Ending
     changes: tuple[tuple[int, States], ...]
     rtt: tuple[int, int] | None
+    has_data: bool
 
 
 class Piece(NamedTuple):
@@ -160,6 +161,10 @@ class Connection:
             repeated = taken > 0 and not seen[sender].add(seq, seq + taken)
             segments.append(Segment(packet, packet.tcp, sender, seq, None if ack == NO_ACK else ack, repeated))
         return tuple(segments)
+
+    def forget_segments(self) -> None:
+        """Free the segments; whoever asks for them again has them made again."""
+        self.__dict__.pop("segments", None)
 
     def sent_by(self, role: Role) -> Iterable[Segment]:
         return (segment for segment in self.segments if segment.sender == role)
@@ -307,6 +312,7 @@ def read_life(codes: bytes) -> Life:
         ending,
         walk_states(steps),
         _rtt(steps),
+        any(step.code & HAS_DATA for step in steps),
     )
 
 

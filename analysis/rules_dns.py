@@ -62,11 +62,12 @@ def answer_used(case: Case) -> Outcome:
     """The client connects to an address that the resolver gave (RFC 1034 §5.2)."""
     expected = "a connection to an address from the answers"
     story = case.story
-    if story is None or not story.addresses:
+    addresses = story.addresses if story else frozenset()
+    if story is None or not addresses:
         return _skip(expected, "no answer with an address is in the capture")
     if not story.connections:
-        return case.absent(expected, f"none to {_listed(story.addresses)}", _frames(*story.lookups))
-    strays = [c for c in story.connections if c.server.address not in story.addresses]
+        return case.absent(expected, f"none to {_listed(addresses)}", _frames(*story.lookups))
+    strays = [c for c in story.connections if c.server.address not in addresses]
     if strays:
         hint = "an older answer, a hosts file or a proxy may have named the address"
         return Outcome("fail", expected, f"a connection to {strays[0].server.address}", strays[0].frames[:1], hint)
@@ -87,24 +88,25 @@ def before_syn(case: Case) -> Outcome:
     story = case.story
     if story is None or not story.addresses or not story.connections:
         return _skip(expected, "there is no answer, or no connection")
+    answered: dict[str, int] = {}  # the first answer with each address
+    for lookup in story.lookups:
+        for address in lookup.addresses if lookup.response_frame is not None else ():
+            answered[address] = min(answered.get(address, 1 << 62), lookup.response_frame or 0)
     for connection in story.connections:
-        answers = [
-            lookup.response_frame
-            for lookup in story.lookups
-            if connection.server.address in lookup.addresses and lookup.response_frame is not None
-        ]
-        if not answers:
+        answer = answered.get(connection.server.address)
+        if answer is None:
             return _skip(expected, "the connection uses no answer of the capture")
-        if min(answers) > connection.frames[0]:
+        if answer > connection.frames[0]:
             hint = "the client knew the address already: from a cache, or from an earlier run"
-            actual = f"connection opened in frame {connection.frames[0]}, answer in frame {min(answers)}"
-            return case.absent(expected, actual, (connection.frames[0], min(answers)), hint)
+            actual = f"connection opened in frame {connection.frames[0]}, answer in frame {answer}"
+            return case.absent(expected, actual, (connection.frames[0], answer), hint)
     first = story.connections[0].frames[0]
+    answer = answered[story.connections[0].server.address]
     return Outcome(
         "pass",
         expected,
-        f"answer in frame {min(answers)}, connection from frame {first}",
-        (min(answers), first),
+        f"answer in frame {answer}, connection from frame {first}",
+        (answer, first),
     )
 
 

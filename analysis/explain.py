@@ -14,7 +14,7 @@ from analysis.tcp_events import EventKind
 from analysis.text import plural, printable
 
 SHORTEST_FRAME = 60  # bytes, without its check sequence: Ethernet pads to that
-STRAY_RESET = "RST, but not at the number that the other side expects: it changes nothing (RFC 5961 §3.2)."
+STRAY_RESET = "RST, but Seq {} is no number that the other side can expect: it changes nothing (RFC 5961 §3.2)."
 QUESTIONS = {"A": "the IPv4 address (A)", "AAAA": "the IPv6 address (AAAA)"}
 
 
@@ -118,11 +118,14 @@ def _connection_sentences(connection: Connection) -> dict[int, str]:
         if any(event.kind == "duplicate-frame" for event in found):
             sentences[segment.frame] = " ".join(odd)
             continue
+        if segment.frame in connection.close.stray_resets:
+            sentences[segment.frame] = " ".join((*odd, STRAY_RESET.format(segment.seq)))
+            continue
         kinds = {event.kind for event in found}
         parts = [
             _seq_part(segment, me, peer, original, kinds),
             *odd,
-            _load_part(segment, stray=segment.frame in connection.close.stray_resets),
+            _load_part(segment),
             _ack_part(segment, me, peer, kinds),
         ]
         sentences[segment.frame] = " ".join(part for part in parts if part)
@@ -178,7 +181,7 @@ def _again(segment: Segment, earlier: Segment) -> str:
     return f"frame {earlier.frame} had {'it' if earlier.next >= segment.next else 'the first of it'} already"
 
 
-def _load_part(segment: Segment, *, stray: bool) -> str:
+def _load_part(segment: Segment) -> str:
     parts: list[str] = []
     if segment.length and not segment.repeated:
         first = segment.seq + bool(segment.flags & SYN)
@@ -193,7 +196,7 @@ def _load_part(segment: Segment, *, stray: bool) -> str:
         words = [option_text(option) for option in segment.tcp.options if option.kind > 1]
         parts.append(f"It offers {', '.join(words)}." if words else "It offers no option.")
     if segment.flags & RST:
-        parts.append(STRAY_RESET if stray else "RST: the connection ends here, at once.")
+        parts.append("RST: the connection ends here, at once.")
     return " ".join(parts)
 
 

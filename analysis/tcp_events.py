@@ -147,7 +147,10 @@ def find_events(packets: Packets, segments: Segments, part: slice) -> tuple[Even
         me, peer = sides[segment.sender], sides[1 - segment.sender]
         key = (*segment[2:5], NO_ACK if segment.ack is None else segment.ack, segment.length, segment.window)
         twin = copies.get(key)
-        row, alone = int(segments.rows[place]), twin is not None and last[1 - segment.sender] < twin
+        row, alone = (
+            int(segments.rows[place]),
+            twin is not None and last[1 - segment.sender] < twin and segment.taken > 0,
+        )
         last[segment.sender] = place
         if twin is not None and _is_same_packet(packets, int(segments.rows[twin]), row, alone=alone):
             events.append(Event("duplicate-frame", segment.frame, int(packets.column("frame")[segments.rows[twin]])))
@@ -207,7 +210,8 @@ def _is_same_packet(packets: Packets, first: int, second: int, *, alone: bool) -
     """Whether two frames hold one and the same IP packet: equal but for what routers change, and close in time.
 
     Most hosts that send again give a new IP identification, but none must (RFC 6864 §4.1), and IPv6 has none. Where it
-    is missing, `alone` must hold: nothing came from the other side in between that could have been answered twice.
+    is missing, `alone` must hold: it is no bare ACK or reset, of which a host sends equal ones, and nothing came from
+    the other side in between that could have been answered twice.
     """
     frame = packets.column("frame")
     apart = packets.frames.time_ns[frame[second] - 1] - packets.frames.time_ns[frame[first] - 1]

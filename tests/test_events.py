@@ -1,6 +1,7 @@
 """Events: each kind by hand, with its sentence; and, frame by frame, tshark's word on real, own and random captures."""
 
 import re
+import struct
 import subprocess
 from collections.abc import Callable
 from itertools import pairwise
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 import pytest
-from scapy.layers.inet import TCP
+from scapy.layers.inet import IP, TCP
 
 from analysis.capture import parse_capture, read_capture
 from analysis.columns import decode
@@ -20,7 +21,7 @@ from analysis.tcp_events import EventKind, find_events, is_ordinary
 from analysis.views.frames import tcp_info
 from lab.scenario import pack
 from tests.conftest import CAPTURES, HERE
-from tests.craft import REQUEST, Talk, connection, report
+from tests.craft import REQUEST, Talk, connection, pcap, report
 from tests.odd_traffic import MOVES, odd_capture
 from tests.test_lab import LAB, invoke, play, tshark_lines
 
@@ -188,6 +189,34 @@ def test_a_host_that_leaves_checksums_to_its_card_is_not_damaged() -> None:
 def test_a_packet_sent_again_is_no_packet_captured_twice() -> None:
     one = connection(_opened().send("client", "PA", REQUEST).send("client", "PA", REQUEST, seq=1001))
     assert {event.kind for event in one.events} == {"retransmission"}
+
+
+def _closely(talk: Talk, step_ns: int) -> Connection:
+    """The connection of `talk`, its packets without IP identification and `step_ns` apart."""
+    for frame in talk.frames:
+        frame[IP].id = 0
+    content = bytearray(pcap(talk.frames))
+    at = 24
+    for number in range(len(talk.frames)):
+        struct.pack_into("<I", content, at + 4, number * step_ns)
+        struct.pack_into("<I", content, at, 1_700_000_000)
+        at += 16 + struct.unpack_from("<I", content, at + 8)[0]
+    (found,) = Traffic(parse_capture(bytes(content), "close.pcap")).connections
+    return found
+
+
+def test_equal_acks_without_identification_are_several_acks() -> None:
+    talk = _missing()
+    for _ in range(4):
+        talk.send("server", "A", ack=1001)
+    kinds = [event.kind for event in _closely(talk, 10_000).events if event.frame > 4]
+    assert kinds == ["duplicate-ack"] * 4
+
+
+def test_equal_bytes_without_identification_are_one_packet_if_they_come_at_once() -> None:
+    talk = _opened().send("client", "PA", REQUEST).send("client", "PA", REQUEST, seq=1001)
+    assert [event.kind for event in _closely(talk, 10_000).events] == ["duplicate-frame"]
+    assert [event.kind for event in _closely(talk, 5_000_000).events] == ["retransmission"]
 
 
 def test_bytes_that_a_probe_carried_may_be_taken() -> None:

@@ -9,15 +9,17 @@ HEAD = """# The states of a connection, as a capture shows them
 The report gives both sides' states after each segment (`stories[].segments[].states`). They are those of
 RFC 9293 §3.3.2, *as seen at the capture*: a segment counts as received when it was captured, unless a later one
 proves otherwise. Two SYNs, or two FINs, that cross on the way are such a proof. What no segment shows, no capture can
-tell: when an application opened a port, or when TIME-WAIT ended.
+tell: when an application opened a port, when it closed (a FIN may wait behind other bytes), or when TIME-WAIT ended.
 
 A segment is an event for both sides. Its sender *sent* what it carries. Its receiver learns first what it
 acknowledges, then what it carries (RFC 9293 §3.10.7.4): so one FIN,ACK may take its receiver from FIN-WAIT-1 through
 FIN-WAIT-2 to TIME-WAIT, and the close has three segments.
 """
 TAIL = """
-From every state a reset, sent or received, leads to CLOSED (RFC 9293 §3.5.2, §3.5.3). An event that the table
-doesn't have for a state changes nothing. A connection whose beginning was not captured begins in ESTABLISHED.
+From every state a reset, sent or received, leads to CLOSED (RFC 9293 §3.5.2, §3.5.3), unless its number is one that
+its receiver can't expect (RFC 5961 §3.2). A FIN behind numbers that were not captured counts as received when its
+receiver acknowledges it. An event that the table doesn't have for a state changes nothing. A connection whose
+beginning was not captured begins in ESTABLISHED.
 """
 
 

@@ -194,8 +194,9 @@ def test_what_was_once_different_is_alike(tmp_path: Path, what: str) -> None:
 
 def test_a_close_that_nginx_begins_is_nobodys_failure(tmp_path: Path) -> None:
     report, _ = play(tmp_path, '[names]\na="192.0.2.9"\n[client]\ncurl=["--path-as-is", "http://a/../x"]\n')
-    assert report["verdict"] == "inconclusive"
-    assert any("in a race with it" in problem for problem in report["capture"]["problems"])
+    raced = any("in a race with it" in problem for problem in report["capture"]["problems"])
+    server_first = report["connections"][0]["close"]["first_closer"] == "server"  # mostly; but curl closes, too
+    assert (report["verdict"], raced) == (("inconclusive", True) if server_first else ("pass", False))
 
 
 REFUSED = {

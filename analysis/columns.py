@@ -72,7 +72,6 @@ class Packets:
     ipv6: list[bytes]
     others: dict[str, int]
     _names: dict[int, str] = field(default_factory=dict)
-    _shown: dict[int, Packet | None] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.columns["frame"])
@@ -93,11 +92,8 @@ class Packets:
 
     def packet_in(self, frame: int) -> Packet | None:
         """The packet in frame number `frame`, or None if that holds something else."""
-        if frame not in self._shown:
-            row = int(np.searchsorted(self.columns["frame"], frame))
-            is_there = row < len(self) and self.columns["frame"][row] == frame
-            self._shown[frame] = self.packet(row) if is_there else None
-        return self._shown[frame]
+        row = int(np.searchsorted(self.columns["frame"], frame))
+        return self.packet(row) if row < len(self) and self.columns["frame"][row] == frame else None
 
     def payload(self, row: int) -> bytes:
         """The captured bytes behind the transport header of packet `row`."""

@@ -6,22 +6,23 @@ RFC 1035 §4. Which response answers which query is `analysis.dns_pairs`'s busin
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import dns.exception
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
-import dns.rdtypes.ANY.CNAME
-import dns.rdtypes.ANY.SOA
-import dns.rdtypes.IN.A
-import dns.rdtypes.IN.AAAA  # loaded with the module: dnspython would load them in the midst of the first message
 
 from analysis.columns import Packets
 from analysis.dns_pairs import Facts, Pair, Source, Status, all_messages
 from analysis.tcp import Connection
+
+for _kind in (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME, dns.rdatatype.SOA, dns.rdatatype.OPT):
+    dns.rdata.get_rdata_class(dns.rdataclass.IN, _kind)  # type: ignore[no-untyped-call] # not in the midst of a message
 
 
 class Record(NamedTuple):
@@ -134,7 +135,8 @@ def _message(packets: Packets, source: Source, data: bytes, facts: Facts) -> Mes
         (src, sport), (dst, dport) = ((packets.address(end), end & 0xFFFF) for end in ends)
     else:
         (src, sport), (dst, dport) = source.source, source.target
-    parsed = _parse(data)
+    has_records = facts.is_response or data[6:12] != bytes(6)  # counts of answers, authorities, additionals
+    parsed = _parse(data) if has_records else None
     flags = int.from_bytes(data[2:4])
     return Message(
         _frame(packets, source),
@@ -147,12 +149,18 @@ def _message(packets: Packets, source: Source, data: bytes, facts: Facts) -> Mes
         facts.is_response,
         bool(flags & 0x0200),
         dns.rcode.to_text(parsed.rcode() if parsed else dns.rcode.Rcode(flags & 15)),
-        canonical(dns.name.from_wire(facts.question, 0)[0].to_text()) if facts.question else "",
-        type_name(int.from_bytes(facts.question[-4:-2])) if facts.question else "",
+        *(_question_words(facts.question) if facts.question else ("", "")),
         _records(parsed.answer) if parsed else (),
         _records(parsed.authority) if parsed else (),
         parsed is not None and parsed.edns >= 0,
     )
+
+
+@lru_cache(maxsize=256)
+def _question_words(question: bytes) -> tuple[str, str]:
+    """Name and type of a question as on the wire."""
+    name = dns.name.from_wire(question, 0)[0].to_text()
+    return canonical(name), type_name(int.from_bytes(question[-4:-2]))
 
 
 def _parse(data: bytes) -> dns.message.Message | None:

@@ -13,6 +13,7 @@ from analysis.columns import decode
 from analysis.dns import Lookup, Message, canonical, find_messages, make_lookup
 from analysis.dns_pairs import DNS_PORT, Source, pair_messages
 from analysis.http import Exchange, find_exchanges
+from analysis.packet import Packet
 from analysis.tcp import Connection, find_connections
 
 
@@ -36,6 +37,13 @@ class Traffic:
     @cached_property
     def lookups(self) -> tuple[Lookup, ...]:
         return tuple(make_lookup(pair, self._messages) for pair in self.pairs)
+
+    def packets_of(self, story: "Story") -> dict[int, Packet]:
+        """The packets of the story's frames, by frame."""
+        known = {one.frame: one.packet for connection in story.connections for one in connection.segments}
+        return {
+            frame: packet for frame in story.frames if (packet := known.get(frame) or self.packets.packet_in(frame))
+        }
 
     @cached_property
     def exchanges(self) -> tuple[tuple[Exchange, ...], ...]:

@@ -35,6 +35,7 @@ from analysis.tcp_open import Kind, Opening, Status, SynData, name_opening
 from analysis.tcp_states import States, Step, walk_states
 
 CONTROL = HAS_SYN | HAS_FIN | HAS_RST | STRAY
+KEPT = 1 << 10  # segments of a capture so short that their columns needn't be worked out twice
 LONGEST_KEY = 128  # bytes: longer connections are hardly ever alike
 FAST_OPEN = 34  # the option's kind: RFC 7413 §4.1.1
 
@@ -111,9 +112,12 @@ class Stream:
 class Connection:
     """One TCP connection as captured. What needs each segment's own numbers is worked out when it is asked for."""
 
-    def __init__(self, flows: Flows, index: int, life: Life, odd: tuple[Event, ...]) -> None:
+    def __init__(
+        self, flows: Flows, index: int, life: Life, odd: tuple[Event, ...], part: tuple[Segments, slice] | None
+    ) -> None:
         self._flows = flows
         self._index = index
+        self._part = part  # the columns of its segments, if they are kept
         self.life = life
         self.odd = odd  # the events that follow from sequence numbers and windows
 
@@ -148,12 +152,11 @@ class Connection:
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
         """The segments in capture order."""
-        columns = Segments(self._flows, self._index, self._index + 1)
+        columns, part = self._part or (Segments(self._flows, self._index, self._index + 1), slice(None))
         seen: dict[Role, Coverage] = {"client": Coverage(), "server": Coverage()}
         packets, segments = self._flows.packets, list[Segment]()
-        places = zip(
-            self._rows.tolist(), columns.sender.tolist(), columns.seq.tolist(), columns.ack.tolist(), strict=True
-        )
+        fields = (columns.sender[part], columns.seq[part], columns.ack[part])
+        places = zip(self._rows.tolist(), *(one.tolist() for one in fields), strict=True)
         for row, side, seq, ack in places:
             packet, sender = packets.packet(row), ROLES[side]
             assert packet.tcp is not None  # noqa: S101 - flows hold TCP alone
@@ -293,7 +296,8 @@ def find_connections(packets: Packets) -> tuple[Connection, ...]:
         for index, part in enumerate(parts):
             life = _life(keys[2 * part.start : 2 * part.stop])
             events = find_events(packets, segments, part) if odd[index] else ()
-            connections.append(Connection(flows, first + index, life, events))
+            kept = (segments, part) if len(segments.rows) <= KEPT else None
+            connections.append(Connection(flows, first + index, life, events, kept))
     return tuple(connections)
 
 

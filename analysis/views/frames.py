@@ -85,8 +85,8 @@ def frame_lines(report: Report) -> tuple[FrameLine, ...]:
     for message in report.traffic.messages:
         if message.frame in in_story:
             infos.setdefault(message.frame, ("DNS", dns_info(message)))
-    packets = ((frame, report.traffic.packets.packet_in(frame)) for frame in story.frames if frame in infos)
-    return tuple(_line(packet, start, decimals, *infos[frame]) for frame, packet in packets if packet)
+    packets = report.traffic.packets_of(story).items()
+    return tuple(_line(packet, start, decimals, *infos[frame]) for frame, packet in packets if frame in infos)
 
 
 def _line(packet: Packet, start: int, decimals: int, protocol: str, info: str) -> FrameLine:

@@ -35,6 +35,8 @@ class Style:
 
 def columns(text: str) -> int:
     """How many terminal columns `text` takes."""
+    if text.isascii():
+        return len(text)
     rare = [char for char in text if char >= FIRST_COMBINING]
     return len(text) + sum(_width(char) - 1 for char in rare)
 

@@ -17,6 +17,7 @@ from analysis.serial import CIRCLE, HALF, unwrap
 
 NO_ACK = -(1 << 62)  # where a segment has no ACK flag; less than any relative number
 BATCH = 1 << 16  # segments whose relative numbers are computed at once
+BLOCK = 1 << 12  # segments of a connection that are walked through at once
 CLIENT, SERVER = 0, 1
 
 
@@ -176,6 +177,11 @@ class Segments:
         """Whether `mask` holds anywhere in each connection."""
         return np.logical_or.reduceat(mask, self.begin)
 
+    def blocks(self, part: slice) -> Iterator[slice]:
+        """`part` in pieces: as Python's numbers, a million segments at once would take more memory than their file."""
+        for start in range(part.start, part.stop, BLOCK):
+            yield slice(start, min(start + BLOCK, part.stop))
+
     def last_of(self, side: npt.NDArray[Any]) -> tuple[Ints, npt.NDArray[Any], npt.NDArray[Any]]:
         """Ack, window and place of the last segment of `side` before each segment; the place is -1 without one."""
         place = np.full(len(side), -1, np.int32)
@@ -257,19 +263,20 @@ class Segments:
 
     def _unwrap(self, part: slice, taken: Ints) -> None:
         """Number by number, each the nearest to what its side had reached (RFC 1982)."""
-        flags, sender = self.flags[part].tolist(), self.sender[part].tolist()
-        seqs, acks = self.seq[part].tolist(), self.ack[part].tolist()
-        lengths = taken[part].tolist()
         reached: list[int | None] = [None, None]
-        sent, newest = [0, 0], list[int]()
-        for index, (me, flag) in enumerate(zip(sender, flags, strict=True)):
-            mine, theirs = reached[me], reached[1 - me]
-            seqs[index] = seq = unwrap(seqs[index], (0 if flag & SYN else 1) if mine is None else mine)
-            if flag & ACK:
-                theirs = 1 if theirs is None else theirs
-                acks[index], reached[1 - me] = unwrap(acks[index], theirs), theirs
-            newest.append(sent[me])
-            sent[me] = max(sent[me], seq + lengths[index])
-            reached[me] = max(seq if mine is None else mine, seq + lengths[index])
-        self.seq[part], self.ack[part], self.newest[part] = seqs, acks, newest
+        sent = [0, 0]
+        for block in self.blocks(part):
+            columns = (self.flags, self.sender, self.seq, self.ack, taken)
+            flags, sender, seqs, acks, lengths = (column[block].tolist() for column in columns)
+            newest: list[int] = []
+            for index, (me, flag) in enumerate(zip(sender, flags, strict=True)):
+                mine, theirs = reached[me], reached[1 - me]
+                seqs[index] = seq = unwrap(seqs[index], (0 if flag & SYN else 1) if mine is None else mine)
+                if flag & ACK:
+                    theirs = 1 if theirs is None else theirs
+                    acks[index], reached[1 - me] = unwrap(acks[index], theirs), theirs
+                newest.append(sent[me])
+                sent[me] = max(sent[me], seq + lengths[index])
+                reached[me] = max(seq if mine is None else mine, seq + lengths[index])
+            self.seq[block], self.ack[block], self.newest[block] = seqs, acks, newest
         self.next[part] = self.seq[part] + taken[part]

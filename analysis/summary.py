@@ -18,7 +18,6 @@ class Summary:
     """
 
     capture: Capture
-    packet_count: int
     lookup_count: int
     lookups: dict[str, int]
     types: dict[str, int]
@@ -43,7 +42,6 @@ def summarise(capture: Capture) -> Summary:
         facts.update(dict.fromkeys(life.ending.facts, count))
     return Summary(
         capture,
-        len(traffic.packets),
         len(traffic.pairs),
         _counted((status, count) for (_, status, _), count in pairs.items()),
         _counted((type_name(number), count) for (number, _, _), count in pairs.items()),

@@ -66,14 +66,15 @@ def mark_gaps(codes: npt.NDArray[np.uint16], segments: Segments, part: slice) ->
     fins = np.flatnonzero(codes[part] & HAS_FIN) + part.start
     if not len(fins):
         return
-    rows = slice(part.start, int(fins[-1]) + 1)
-    columns = (segments.sender[rows], segments.seq[rows], segments.next[rows], segments.flags[rows])
     seen = (Coverage(), Coverage())
-    for place, (sender, seq, end, flags) in enumerate(zip(*(one.tolist() for one in columns), strict=True), part.start):
-        if end > seq and not flags & RST:
-            seen[sender].add(seq, end)
-        if codes[place] & HAS_FIN and seen[sender].has_gap_before(end):
-            codes[place] |= AHEAD
+    for block in segments.blocks(slice(part.start, int(fins[-1]) + 1)):
+        columns = (segments.sender, segments.seq, segments.next, segments.flags, codes)
+        walk = zip(*(column[block].tolist() for column in columns), strict=True)
+        for place, (sender, seq, end, flags, code) in enumerate(walk, block.start):
+            if end > seq and not flags & RST:
+                seen[sender].add(seq, end)
+            if code & HAS_FIN and seen[sender].has_gap_before(end):
+                codes[place] |= AHEAD
 
 
 def _is_out_of_window(segments: Segments) -> npt.NDArray[np.bool_]:

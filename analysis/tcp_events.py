@@ -42,14 +42,13 @@ DEFAULT_RTT_NS = 3_000_000  # where the handshake wasn't seen: Wireshark's assum
 DOUBLED_NS = 10_000_000  # two captures of one packet are closer than any retransmission timer
 LARGEST_SCALE = 14  # RFC 7323 §2.3
 CONTROL = SYN | FIN | RST
-BLOCK = 1 << 12  # segments of a connection that are read at once
 
 
 class Event(NamedTuple):
     """One odd thing about the segment in `frame`.
 
-    `of`: the frame that it repeats or answers. `number`: what makes it odd, in relative numbers, counts, or ns (see
-    `docs/events.md`).
+    `of`: the frame that it repeats or answers. `number`: what makes it odd, a relative number or a count
+    (`docs/events.md`).
     """
 
     kind: EventKind
@@ -140,22 +139,14 @@ def find_events(packets: Packets, segments: Segments, part: slice) -> tuple[Even
     """The events of one connection, which `part` of `segments` is, in order of frames."""
     sides = (_Side(), _Side())
     rtt = _InitialRtt()
-    copies: dict[tuple[int, ...], int] = {}
-    last = [-1, -1]  # the place of each side's last segment
+    copies = _Copies(packets, segments)
     events: list[Event] = []
     for place, segment in enumerate(_segments(packets, segments, part), part.start):
         me, peer = sides[segment.sender], sides[1 - segment.sender]
-        key = (*segment[2:5], NO_ACK if segment.ack is None else segment.ack, segment.length, segment.window)
-        twin = copies.get(key)
-        row, alone = (
-            int(segments.rows[place]),
-            twin is not None and last[1 - segment.sender] < twin and segment.taken > 0,
-        )
-        last[segment.sender] = place
-        if twin is not None and _is_same_packet(packets, int(segments.rows[twin]), row, alone=alone):
-            events.append(Event("duplicate-frame", segment.frame, int(packets.column("frame")[segments.rows[twin]])))
+        twin = copies.note(place, segment)
+        if twin is not None:
+            events.append(Event("duplicate-frame", segment.frame, twin))
             continue
-        copies[key] = place
         if segment.flags & SYN and me.scale is None:
             me.scale = _window_scale(packets, int(segments.rows[place]))
         rtt.note(segment)
@@ -166,22 +157,46 @@ def find_events(packets: Packets, segments: Segments, part: slice) -> tuple[Even
 
 
 def _segments(packets: Packets, segments: Segments, part: slice) -> Iterator[_Segment]:
-    for start in range(part.start, part.stop, BLOCK):
-        some = slice(start, min(start + BLOCK, part.stop))
-        frames = packets.column("frame")[segments.rows[some]]
+    for block in segments.blocks(part):
+        frames = packets.column("frame")[segments.rows[block]]
         columns = (
             frames,
             packets.frames.time_ns[frames - 1],
-            segments.sender[some],
-            segments.flags[some],
-            segments.seq[some],
-            segments.ack[some],
-            segments.length[some],
-            segments.next[some] - segments.seq[some],
-            segments.window[some],
+            segments.sender[block],
+            segments.flags[block],
+            segments.seq[block],
+            segments.ack[block],
+            segments.length[block],
+            segments.next[block] - segments.seq[block],
+            segments.window[block],
         )
         for frame, time, sender, flags, seq, ack, *rest in zip(*(column.tolist() for column in columns), strict=True):
             yield _Segment(frame, time, sender, flags, seq, None if ack == NO_ACK else ack, *rest)
+
+
+class _Copies:
+    """Finds packets that were captured twice; remembers those of the last moments, which is all that can be doubled."""
+
+    def __init__(self, packets: Packets, segments: Segments) -> None:
+        self._packets, self._segments = packets, segments
+        self._recent: dict[tuple[int | None, ...], int] = {}  # place of the last segment with these fields
+        self._older: dict[tuple[int | None, ...], int] = {}
+        self._since = 0  # the time of the first one in `_recent`
+        self._last = [-1, -1]  # the place of each side's last segment
+
+    def note(self, place: int, segment: _Segment) -> int | None:
+        """The frame that holds the same packet as `segment`, or None; then remember this one."""
+        if abs(segment.time - self._since) >= DOUBLED_NS:
+            self._older, self._recent, self._since = self._recent, {}, segment.time
+        key = (segment.sender, segment.flags, segment.seq, segment.ack, segment.length, segment.window)
+        twin = self._recent.get(key, self._older.get(key))
+        alone = twin is not None and self._last[1 - segment.sender] < twin and segment.taken > 0
+        self._last[segment.sender] = place
+        rows = self._segments.rows
+        if twin is not None and _is_same_packet(self._packets, int(rows[twin]), int(rows[place]), alone=alone):
+            return int(self._packets.column("frame")[rows[twin]])
+        self._recent[key] = place
+        return None
 
 
 class _InitialRtt:
@@ -245,13 +260,8 @@ def _judge(segment: _Segment, me: _Side, peer: _Side, rtt: int | None) -> Iterat
             yield Event("keep-alive", frame, number=me.next)
         if segment.length and plain and _fills_window(segment, me, peer):
             yield Event("window-full", frame, peer.last_frame, segment.seq + segment.length)
-        if (
-            plain
-            and not segment.length
-            and segment.seq == me.next
-            and segment.ack is not None
-            and segment.ack == me.ack
-        ):
+        repeats = segment.ack is not None and segment.ack == me.ack
+        if plain and not segment.length and segment.seq == me.next and repeats:
             yield from _repeated_ack(segment, me, peer)
     if segment.ack is not None and segment.ack == peer.probe_end:
         peer.next = peer.whole = peer.probe_end  # the probe's byte was taken after all (RFC 9293 §3.8.6.1)

@@ -19,7 +19,7 @@ from lab.fetches import write_fetches
 FRAMES_A_FETCH = 13.84  # of this mix
 FEWEST_FRAMES = 1000
 ROUNDS = 5  # the first doesn't count: it fills the page cache
-FURTHER_CALLS = 50
+CHILDREN, FURTHER_CALLS = 9, 50  # a first report comes only once a process, and one alone says little
 SMALL_FETCHES, SMALL_SEED = 2, 43  # 20 frames: one fetch from lookup to close, one refused
 WANTED_FRAMES_A_SECOND = 250_000
 WANTED_BYTES_A_FRAME = 150
@@ -110,12 +110,13 @@ def bench_analysis(frames: int, progress: Progress) -> tuple[str, bool]:
         progress("peak memory")
         extra = _peak_bytes(ours) - _peak_bytes(_ours(small)) - big.size
         progress("the small capture")
-        first_ms, further_ms = _small_calls(small)
-    figures = _figures(ours, extra, first_ms)
+        firsts_ms, further_ms = _small_calls(small)
+    figures = _figures(ours, extra, statistics.median(firsts_ms))
     text = [f"A synthetic capture of {big.frames:,} frames ({big.size / 1e6:.0f} MB): lookups, fetches, closes.", ""]
     text += [*_peer_table(ours, peers), "", *_linear_table(ours, shorter), ""]
-    text += [f"{small.frames} frames, in a process that has imported all: first report {first_ms:.2f} ms,"]
-    text += [f"median of {FURTHER_CALLS} further ones {further_ms:.2f} ms", ""]
+    text += [f"{small.frames} frames, in {CHILDREN} processes that have imported all: first report, median"]
+    text += [f"{statistics.median(firsts_ms):.2f} ms ({min(firsts_ms):.2f} to {max(firsts_ms):.2f}), further ones"]
+    text += [f"{further_ms:.2f} ms", ""]
     text += [FIGURES_HEAD, *(figure.row() for figure in figures)]
     return "\n".join(text), classified
 
@@ -209,12 +210,16 @@ def _peak_bytes(contender: Contender) -> int:
     return 1024 * int(done.stdout)
 
 
-def _small_calls(sample: Sample) -> tuple[float, float]:
-    """In one child: the ms of its first report on a small capture, and the median of further ones."""
+def _small_calls(sample: Sample) -> tuple[list[float], float]:
+    """In some children: the ms of each one's first report on a small capture, and the median of all further ones."""
     command = [sys.executable, "-c", SMALL_CALLS, str(sample.path)]
-    done = subprocess.run(command, cwd=HERE, stdout=subprocess.PIPE, check=True)
-    first, *further = json.loads(done.stdout)
-    return first, statistics.median(further)
+    firsts, all_further = list[float](), list[float]()
+    for _ in range(CHILDREN):
+        done = subprocess.run(command, cwd=HERE, stdout=subprocess.PIPE, check=True)
+        first, *further = json.loads(done.stdout)
+        firsts.append(first)
+        all_further += further
+    return firsts, statistics.median(all_further)
 
 
 def print_small_calls(path: str) -> None:
@@ -244,7 +249,7 @@ def _figures(ours: Contender, extra: int, first_ms: float) -> list[Figure]:
             share <= WANTED_BYTES_A_FRAME,
         ),
         Figure(
-            "first report on a small capture, ms",
+            "first report on a small capture, median ms",
             f"< {WANTED_FIRST_CALL_MS:g}",
             f"{first_ms:.2f}",
             first_ms < WANTED_FIRST_CALL_MS,

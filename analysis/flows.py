@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.columns import Bools, Ints, Packets
+from analysis.block import Bools, Ints
+from analysis.columns import Packets
 from analysis.packet import ACK, FIN, RST, SYN, TCP
 from analysis.serial import CIRCLE, HALF, unwrap
 

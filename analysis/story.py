@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from analysis.capture import Capture
-from analysis.columns import decode
+from analysis.decode import decode
 from analysis.dns import Lookup, Message, canonical, find_messages, make_lookup
 from analysis.dns_pairs import DNS_PORT, Source, pair_messages
 from analysis.http import Exchange, find_exchanges

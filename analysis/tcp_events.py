@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from analysis.columns import Bools, Packets
+from analysis.block import Bools
+from analysis.columns import Packets
 from analysis.flows import CLIENT, NO_ACK, SERVER, Segments
 from analysis.packet import ACK, FIN, RST, SYN
 

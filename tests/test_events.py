@@ -12,7 +12,7 @@ import pytest
 from scapy.layers.inet import IP, TCP
 
 from analysis.capture import parse_capture, read_capture
-from analysis.columns import decode
+from analysis.decode import decode
 from analysis.explain import _connection_sentences, explain
 from analysis.flows import Segments, find_flows
 from analysis.story import Traffic

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import dns.exception
+import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
@@ -18,7 +19,9 @@ import dns.rdataclass
 import dns.rdatatype
 
 from analysis.columns import Packets
-from analysis.dns_pairs import Facts, Pair, Source, Status, all_messages
+from analysis.dns_pairs import Pair, Pairing, Raw, Source, all_messages
+from analysis.dns_strays import Ignored, Strays, find_strays, in_order
+from analysis.dns_wire import IS_TRUNCATED, Facts, Status
 from analysis.tcp import Connection
 
 for _kind in (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME, dns.rdatatype.SOA, dns.rdatatype.OPT):
@@ -35,10 +38,23 @@ class Record(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One DNS message in the capture; `frame` is the one that completed it. An error may lack name and type."""
+class Edns:
+    """An OPT record (RFC 6891 §6.1): version, largest UDP payload in bytes, DNSSEC OK, the numbers of its options."""
 
-    frame: int
+    version: int
+    payload: int
+    dnssec_ok: bool
+    options: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One DNS message in the capture; the last of `frames` completed it. An error may lack name and type.
+
+    `is_cut`: only its beginning was captured; `is_malformed`: its records can't be read, though they were.
+    """
+
+    frames: tuple[int, ...]
     transport: str
     src: str
     dst: str
@@ -52,27 +68,68 @@ class Message:
     type: str
     answers: tuple[Record, ...]
     authority: tuple[Record, ...]
-    edns: bool
+    edns: Edns | None
+    is_cut: bool
+    is_malformed: bool
+
+    @property
+    def frame(self) -> int:
+        return self.frames[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
     """One DNS question, its retries and its outcome.
 
-    `status`: answered, nxdomain, nodata, refused, servfail, truncated, unanswered, or error (any other
-    rcode). `answers` are those of the response that counts, the first that matches a query.
+    `status`: see `dns_wire.Status`; of the response that counts, the first that matches. `truncated`: a response
+    over UDP that didn't fit, so that the client asked again over TCP. `ignored`: messages that changed nothing.
     """
 
-    name: str
-    type: str
     transport: str
-    client: str
-    resolver: str
     status: Status
-    rcode: str | None
-    answers: tuple[Record, ...]
-    query_frames: tuple[int, ...]
-    response_frame: int | None
+    queries: tuple[Message, ...]
+    response: Message | None
+    truncated: Message | None
+    ignored: tuple[Ignored, ...]
+
+    @property
+    def name(self) -> str:
+        return self.queries[0].name
+
+    @property
+    def type(self) -> str:
+        return self.queries[0].type
+
+    @property
+    def client(self) -> str:
+        return self.queries[0].src
+
+    @property
+    def resolver(self) -> str:
+        return self.queries[0].dst
+
+    @property
+    def rcode(self) -> str | None:
+        return None if self.response is None else self.response.rcode
+
+    @property
+    def answers(self) -> tuple[Record, ...]:
+        return () if self.response is None else self.response.answers
+
+    @property
+    def query_frames(self) -> tuple[int, ...]:
+        return tuple(query.frame for query in self.queries)
+
+    @property
+    def response_frame(self) -> int | None:
+        return None if self.response is None else self.response.frame
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """All frames that carried any of it."""
+        messages = (*self.queries, *(one for one in (self.truncated, self.response) if one is not None))
+        frames = {frame for message in messages for frame in message.frames}
+        return tuple(sorted(frames | {one.frame for one in self.ignored}))
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -91,33 +148,26 @@ class Lookup:
             chain.append(owner)
         return tuple(chain)
 
-    @property
-    def frames(self) -> tuple[int, ...]:
-        return (*self.query_frames, *(() if self.response_frame is None else (self.response_frame,)))
-
 
 def find_messages(packets: Packets, connections: Iterable[Connection]) -> dict[Source, Message]:
     """The DNS messages on port 53, over UDP and TCP, in order of the frame that completed each."""
-    found = all_messages(packets, connections)
-    return {source: _message(packets, source, data, facts) for source, data, facts in found}
+    return {raw.source: _message(packets, raw, facts) for raw, facts in all_messages(packets, connections)}
 
 
-def make_lookup(pair: Pair, messages: Mapping[Source, Message]) -> Lookup:
-    """The lookup that `pair` makes, of the messages that it names."""
-    first = messages[pair.query]
-    response = None if pair.response is None else messages[pair.response]
-    return Lookup(
-        first.name,
-        first.type,
-        pair.transport,
-        first.src,
-        first.dst,
-        pair.status,
-        None if response is None else response.rcode,
-        () if response is None else response.answers,
-        tuple(messages[query].frame for query in (pair.query, *(pair.retries or ()))),
-        None if response is None else response.frame,
-    )
+def find_lookups(
+    pairing: Pairing, messages: Mapping[Source, Message]
+) -> tuple[tuple[Lookup, ...], tuple[Ignored, ...]]:
+    """The lookups, in order of their first query; and the responses that come close to none."""
+    strays = find_strays(pairing, messages)
+    lookups = (_lookup(number, pair, messages, strays) for number, pair in enumerate(pairing.pairs))
+    return tuple(lookups), strays.unasked
+
+
+def _lookup(number: int, pair: Pair, messages: Mapping[Source, Message], strays: Strays) -> Lookup:
+    response, truncated = (None if one is None else messages[one] for one in (pair.response, pair.truncated))
+    queries = tuple(messages[query] for query in (pair.query, *(pair.retries or ())))
+    ignored = in_order(strays.of_lookup.get(number, ()))
+    return Lookup(pair.transport, pair.status, queries, response, truncated, ignored)
 
 
 def type_name(number: int) -> str:
@@ -125,35 +175,36 @@ def type_name(number: int) -> str:
     return dns.rdatatype.to_text(dns.rdatatype.RdataType.make(number))
 
 
-def _frame(packets: Packets, source: Source) -> int:
-    return int(packets.column("frame")[source]) if isinstance(source, int) else source.frame
-
-
-def _message(packets: Packets, source: Source, data: bytes, facts: Facts) -> Message:
-    if isinstance(source, int):
-        ends = [int(packets.columns[name][source]) for name in ("source", "target")]
-        (src, sport), (dst, dport) = ((packets.address(end), end & 0xFFFF) for end in ends)
-    else:
-        (src, sport), (dst, dport) = source.source, source.target
+def _message(packets: Packets, raw: Raw, facts: Facts) -> Message:
+    data = raw.data
     has_records = facts.is_response or data[6:12] != bytes(6)  # counts of answers, authorities, additionals
     parsed = _parse(data) if has_records else None
     flags = int.from_bytes(data[2:4])
     return Message(
-        _frame(packets, source),
-        "udp" if isinstance(source, int) else "tcp",
-        src,
-        dst,
-        sport,
-        dport,
+        packets.frames_of(raw.source) if isinstance(raw.source, int) else raw.source.frames,
+        raw.transport,
+        packets.address(raw.sender),
+        packets.address(raw.receiver),
+        raw.sender & 0xFFFF,
+        raw.receiver & 0xFFFF,
         facts.id,
         facts.is_response,
-        bool(flags & 0x0200),
+        bool(flags & IS_TRUNCATED),
         dns.rcode.to_text(parsed.rcode() if parsed else dns.rcode.Rcode(flags & 15)),
         *(_question_words(facts.question) if facts.question else ("", "")),
         _records(parsed.answer) if parsed else (),
         _records(parsed.authority) if parsed else (),
-        parsed is not None and parsed.edns >= 0,
+        _edns(parsed) if parsed else None,
+        raw.is_cut,
+        facts.status == "malformed",
     )
+
+
+def _edns(parsed: dns.message.Message) -> Edns | None:
+    if parsed.edns < 0:
+        return None
+    options = tuple(int(option.otype) for option in parsed.options)
+    return Edns(parsed.edns, parsed.payload, bool(parsed.ednsflags & dns.flags.DO), options)
 
 
 @lru_cache(maxsize=256)

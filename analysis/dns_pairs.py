@@ -1,52 +1,60 @@
-"""DNS queries and the responses that answer them: what pairs them and how it ended, read from the bytes.
+"""DNS queries and the responses that answer them: which belong together, and what belongs nowhere.
 
-RFC 1035 §4 (messages), §4.2.2 (length prefix on TCP), RFC 2308 §2 (NXDOMAIN, NODATA), RFC 5452 §9 (which
-response answers which query). This reads only what pairing needs; `analysis.dns` has dnspython read the rest of a
-message, when someone looks at it.
+RFC 1035 §4.2.2 (length prefix on TCP), RFC 5452 §9 (which response answers which query), RFC 7766 §5 (truncated over
+UDP, then asked over TCP).
 """
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from struct import Struct, error
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from analysis.columns import Packets
+from analysis.copies import DatagramCopies
+from analysis.dns_wire import HEADER_LENGTH, Facts, Status, read_facts
 from analysis.packet import UDP
 from analysis.segment import PEER, ROLES
 from analysis.tcp import Connection, reassemble
 
-Status = Literal["answered", "nxdomain", "nodata", "refused", "servfail", "truncated", "unanswered", "error"]
-
 DNS_PORT = 53
 BLOCK = 1 << 13  # datagrams whose bounds are worked out at once
-STATUS_OF_RCODE: dict[int, Status] = {2: "servfail", 3: "nxdomain", 5: "refused"}
-OPT = 41
-HEADER = Struct("!HHHHHH").unpack_from
-RECORD = Struct("!HHIH").unpack_from  # type, class, seconds to live, length of the data
-TYPE_CLASS = 4
-LONGEST_LABEL = 63
-ANY_TYPE = range(251, 256)  # IXFR, AXFR, MAILB, MAILA and ANY: answered by records of any type (RFC 1035 §3.2.3)
-ANY_CLASS = 255
 
 
 class TcpMessage(NamedTuple):
-    """A message that came in a TCP stream; `frame` completed it. Ends are endpoint numbers, as in `Packets`."""
+    """A message that came in a TCP stream: the frames that carried it, of which the last completed it."""
 
-    frame: int
-    source: tuple[str, int]
-    target: tuple[str, int]
-    data: bytes
+    frames: tuple[int, ...]
+    place: int  # in its stream: two messages may come in one frame
+    sender: int  # endpoint numbers, as in `Packets`
+    receiver: int
 
 
 Source = int | TcpMessage  # where a message is: the row of its datagram, or what came over TCP
 
 
+class Raw(NamedTuple):
+    """A message as captured. `is_cut`: `data` is only its beginning. `twin`: the row that holds the same datagram."""
+
+    source: Source
+    sender: int
+    receiver: int
+    data: bytes
+    is_cut: bool
+    twin: int | None = None
+
+    @property
+    def transport(self) -> str:
+        return "udp" if isinstance(self.source, int) else "tcp"
+
+
 @dataclass(slots=True)
 class Pair:
-    """One question: its first query, its retries, and the response that counts."""
+    """One question: its first query, its retries, and the response that counts.
+
+    `truncated`: the response over UDP that sent the client to TCP; `status` is then that of the answer over TCP.
+    """
 
     query: Source
     transport: str
@@ -54,192 +62,144 @@ class Pair:
     status: Status = "unanswered"
     response: Source | None = None
     retries: list[Source] | None = None
+    truncated: Source | None = None
 
 
-class Facts(NamedTuple):
-    """What pairing needs of a message. `question`: the name in lower case, type and class, as on the wire."""
+@dataclass(slots=True)
+class Pairing:
+    """All questions, in order of their first query; responses that none takes; datagrams captured twice, by row."""
 
-    id: int
-    is_response: bool
-    question: bytes
-    status: Status
-
-
-def read_facts(data: bytes) -> Facts | None:
-    """The facts of the message `data`, or None if it is none: port 53 carries other things, too."""
-    try:
-        number, flags, questions, *counts = HEADER(data)
-        question, end = _question(data) if questions else (b"", 12)
-        if not flags & 0x8000:
-            return Facts(number, False, question, "unanswered") if questions else None
-        for _ in range(questions - 1):
-            end = _skip_name(data, end) + TYPE_CLASS
-        return Facts(number, True, question, _status(data, end, flags, counts, question))
-    except (IndexError, error):
-        return None
+    pairs: list[Pair] = field(default_factory=list)
+    strays: list[Source] = field(default_factory=list)
+    twins: dict[int, int] = field(default_factory=dict)
 
 
-def _question(data: bytes) -> tuple[bytes, int]:
-    """The first question, its name in lower case, and where it ends; no name in it is compressed (RFC 1035 §4.1.4)."""
-    end = 12
-    while length := data[end]:
-        if length > LONGEST_LABEL:
-            raise IndexError
-        end += length + 1
-    end += 1
-    if end + TYPE_CLASS > len(data):
-        raise IndexError
-    return data[12:end].lower() + data[end : end + TYPE_CLASS], end + TYPE_CLASS
+def pair_messages(packets: Packets, connections: Iterable[Connection]) -> Pairing:
+    """Which response answers which query.
 
-
-def _status(data: bytes, at: int, flags: int, counts: list[int], question: bytes) -> Status:
-    """How the response ends its lookup; `IndexError` or `struct.error` if its records are cut off or lead nowhere."""
-    answers, authorities, additionals = counts
-    kind, kind_class = int.from_bytes(question[-4:-2]), int.from_bytes(question[-2:])
-    answered = False
-    for _ in range(answers):
-        at = _skip_name(data, at)
-        found, found_class, _, length = RECORD(data, at)
-        at += 10 + length
-        fits = found == kind or kind in ANY_TYPE
-        answered = answered or (fits and kind_class in (found_class, ANY_CLASS))
-    if at > len(data):
-        raise IndexError
-    if flags & 0x0200:
-        return "truncated"
-    rcode = flags & 15
-    if additionals:
-        rcode |= _extended_rcode(data, at, authorities + additionals) << 4
-    if rcode:
-        return STATUS_OF_RCODE.get(rcode, "error")
-    return "answered" if answered else "nodata"
-
-
-def _extended_rcode(data: bytes, at: int, records: int) -> int:
-    """The upper bits of the rcode, which an OPT record has in its time to live (RFC 6891 §6.1.3)."""
-    for _ in range(records):
-        at = _skip_name(data, at)
-        kind, _, seconds, length = RECORD(data, at)
-        if kind == OPT:
-            return int(seconds >> 24)
-        at += 10 + length
-    return 0
-
-
-def _skip_name(data: bytes, at: int) -> int:
-    """Where the name at `at` ends; a compressed one goes on at an earlier place (RFC 1035 §4.1.4)."""
-    while length := data[at]:
-        if length >= 0xC0:
-            if (length & 0x3F) << 8 | data[at + 1] >= at:
-                raise IndexError
-            return at + 2
-        if length > LONGEST_LABEL:
-            raise IndexError
-        at += length + 1
-    return at + 1
-
-
-def pair_messages(packets: Packets, connections: Iterable[Connection]) -> list[Pair]:
-    """One pair a question, in order of their first query.
-
-    A response answers the query of the same id, name, type, addresses and ports (RFC 5452 §9); any other,
-    and any second one, changes nothing. A question that is asked again while unanswered is a retry.
+    It does with the same id, name, type, addresses and ports (RFC 5452 §9); any other, and any second one, changes
+    nothing. A question that is asked again while unanswered is a retry; one that is asked over TCP after a truncated
+    response, the same lookup.
     """
-    pairs: list[Pair] = []
-    waiting: dict[tuple[object, ...], dict[bytes, Pair]] = {}  # unanswered queries, by what their response must have
-    latest: dict[tuple[object, ...], Pair] = {}  # unanswered questions, by who asks
-    for source, transport, sender, receiver, data in _messages(packets, connections):
-        facts = read_facts(data)
+    pairer = _Pairer()
+    for raw in _raw_messages(packets, connections):
+        if raw.twin is not None and isinstance(raw.source, int):
+            pairer.found.twins[raw.source] = raw.twin
+            continue
+        facts = read_facts(raw.data, is_cut=raw.is_cut)
         if facts is None:
             continue
-        number, is_response, question, status = facts
-        if is_response:
-            pair, question = _answered(waiting, (transport, number, receiver, sender), question)
-            if pair is not None and pair.response is None:
-                pair.response, pair.status = source, status
-                latest.pop((transport, _host(receiver), question), None)
-            continue
-        asked = (transport, _host(sender), question)
-        pair = latest.get(asked)
-        if pair is None:
-            pair = latest[asked] = Pair(source, transport, int.from_bytes(question[-4:-2]))
-            pairs.append(pair)
+        if facts.is_response:
+            pairer.respond(raw, facts)
         else:
+            pairer.ask(raw, facts.id, facts.question)
+    return pairer.found
+
+
+class _Pairer:
+    """The queries that wait, and what becomes of them."""
+
+    def __init__(self) -> None:
+        self.found = Pairing()
+        # unanswered queries, by what their response must have
+        self._waiting: dict[tuple[object, ...], dict[bytes, Pair]] = {}
+        self._latest: dict[tuple[object, ...], Pair] = {}  # unanswered questions, by who asks
+        self._truncated: dict[tuple[object, ...], Pair] = {}
+
+    def ask(self, raw: Raw, number: int, question: bytes) -> None:
+        transport, host = raw.transport, raw.sender >> 16
+        pair = self._latest.get((transport, host, question))
+        if pair is None and transport == "tcp":
+            pair = self._truncated.pop((host, question), None)
+        if pair is None:
+            pair = Pair(raw.source, transport, int.from_bytes(question[-4:-2]))
+            self.found.pairs.append(pair)
+        else:
+            if pair.transport != transport:
+                pair.truncated, pair.response = pair.response, None
+                pair.transport, pair.status = transport, "unanswered"
             pair.retries = pair.retries or []
-            pair.retries.append(source)
-        waiting.setdefault((transport, number, sender, receiver), {})[question] = pair
-    return pairs
+            pair.retries.append(raw.source)
+        self._latest[transport, host, question] = pair
+        self._waiting.setdefault((transport, number, raw.sender, raw.receiver), {})[question] = pair
+
+    def respond(self, raw: Raw, facts: Facts) -> None:
+        key = (raw.transport, facts.id, raw.receiver, raw.sender)
+        queries = self._waiting.get(key, {})
+        question = facts.question
+        if not question and queries:
+            question = next(reversed(queries))  # an error may leave it out (RFC 1035 §4.1.1)
+        pair = queries.get(question)
+        if pair is None or (pair.response is not None and pair.status != "malformed"):
+            self.found.strays.append(raw.source)
+            return
+        if pair.response is not None:
+            self.found.strays.append(pair.response)
+        pair.response, pair.status = raw.source, facts.status
+        if facts.status == "malformed":
+            return  # its client has no answer yet: a better one may follow
+        self._latest.pop((raw.transport, raw.receiver >> 16, question), None)
+        if facts.status == "truncated":
+            self._truncated[raw.receiver >> 16, question] = pair
+        del queries[question]
+        if not queries:
+            self._waiting.pop(key, None)
 
 
-def _answered(
-    waiting: dict[tuple[object, ...], dict[bytes, Pair]], key: tuple[object, ...], question: bytes
-) -> tuple[Pair | None, bytes]:
-    """Take the query that a response answers; an error may leave the question out (RFC 1035 §4.1.1)."""
-    queries = waiting.get(key, {})
-    if not question and queries:
-        question = next(reversed(queries))
-    pair = queries.pop(question, None)
-    if not queries:
-        waiting.pop(key, None)
-    return pair, question
-
-
-def all_messages(packets: Packets, connections: Iterable[Connection]) -> Iterator[tuple[Source, bytes, Facts]]:
+def all_messages(packets: Packets, connections: Iterable[Connection]) -> Iterator[tuple[Raw, Facts]]:
     """Every DNS message of the capture, in order of the frame that completed it."""
-    for source, _, _, _, data in _messages(packets, connections):
-        facts = read_facts(data)
+    for raw in _raw_messages(packets, connections):
+        facts = read_facts(raw.data, is_cut=raw.is_cut)
         if facts is not None:
-            yield source, data, facts
+            yield raw, facts
 
 
-End = int | tuple[str, int]
-
-
-def _host(end: End) -> int | str:
-    return end >> 16 if isinstance(end, int) else end[0]
-
-
-def _messages(packets: Packets, connections: Iterable[Connection]) -> Iterator[tuple[Source, str, End, End, bytes]]:
-    """Source, transport, sender, receiver and bytes of what may be a message."""
+def _raw_messages(packets: Packets, connections: Iterable[Connection]) -> Iterator[Raw]:
+    """What may be a message, in order of the frame that completed it."""
     carriers = (one for one in connections if one.server_port == DNS_PORT and one.life.has_data)
     streams = (_tcp_messages(connection) for connection in carriers)
-    found = sorted((message for stream in streams for message in stream), key=lambda message: message.frame)
-    over_tcp = deque(found)
+    over_tcp = deque(sorted((raw for stream in streams for raw in stream), key=_completed))
     frames = packets.column("frame")
-    for row, sender, receiver, data in _datagrams(packets):
-        while over_tcp and over_tcp[0].frame < frames[row]:
-            message = over_tcp.popleft()
-            yield message, "tcp", message.source, message.target, message.data
-        yield row, "udp", sender, receiver, data
-    for message in over_tcp:
-        yield message, "tcp", message.source, message.target, message.data
+    for raw, row in _datagrams(packets):
+        while over_tcp and _completed(over_tcp[0])[0] < frames[row]:
+            yield over_tcp.popleft()
+        yield raw
+    yield from over_tcp
 
 
-def _datagrams(packets: Packets) -> Iterator[tuple[int, int, int, bytes]]:
-    """Row, sender, receiver and payload of each datagram from or to port 53."""
+def _completed(raw: Raw) -> tuple[int, int]:
+    """The frame that completed a message over TCP, and its place there."""
+    assert isinstance(raw.source, TcpMessage)  # noqa: S101 - says its only caller
+    return raw.source.frames[-1], raw.source.place
+
+
+def _datagrams(packets: Packets) -> Iterator[tuple[Raw, int]]:
+    """Each datagram from or to port 53, and its row."""
     source, target = packets.columns["source"], packets.columns["target"]
     port = np.uint64(0xFFFF)
     at_port = (source & port == DNS_PORT) | (target & port == DNS_PORT)
     rows = np.flatnonzero(at_port & (packets.column("protocol") == UDP))
-    data = packets.frames.data
+    data, whole, copies = packets.frames.data, packets.whole, DatagramCopies(packets)
     for first in range(0, len(rows), BLOCK):
         some = rows[first : first + BLOCK]
         start, end = packets.payload_bounds(some)
-        columns = (some, source[some], target[some], start, end)
-        for row, sender, receiver, begin, stop in zip(*(column.tolist() for column in columns), strict=True):
-            yield row, sender, receiver, data[begin:stop]
+        columns = (some, source[some], target[some], start, end, packets.columns["length"][some])
+        for row, sender, receiver, begin, stop, length in zip(*(column.tolist() for column in columns), strict=True):
+            payload = packets.payload(row) if row in whole else data[begin:stop]
+            twin = copies.note(row, sender, receiver, payload)
+            yield Raw(row, sender, receiver, payload, len(payload) < length, twin), row
 
 
-def _tcp_messages(connection: Connection) -> Iterator[TcpMessage]:
+def _tcp_messages(connection: Connection) -> Iterator[Raw]:
+    """Both directions' messages, each behind its length; where a stream breaks off, what is there of its last."""
     for role in ROLES:
         stream = reassemble(connection, role)
-        source, target = connection.endpoint(role), connection.endpoint(PEER[role])
+        sender, receiver = connection.end_numbers[role], connection.end_numbers[PEER[role]]
         position = 0
-        while position + 2 <= len(stream.data):
+        while position + 2 + HEADER_LENGTH <= len(stream.data):
             length = int.from_bytes(stream.data[position : position + 2])
             start, position = position, position + 2 + length
-            if position > len(stream.data):
-                break
-            frame = stream.frames(start, position)[-1]
-            yield TcpMessage(frame, source, target, stream.data[start + 2 : position])
+            frames = stream.frames(start, min(position, len(stream.data)))
+            source = TcpMessage(frames, start, sender, receiver)
+            yield Raw(source, sender, receiver, stream.data[start + 2 : position], position > len(stream.data))
     connection.forget_segments()  # of thousands of such connections hardly one is shown

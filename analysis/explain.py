@@ -3,19 +3,17 @@
 from bisect import bisect_right, insort
 from dataclasses import dataclass, field
 
-from analysis.dns import Lookup
 from analysis.explain_events import Scene, event_sentence
+from analysis.explain_lookups import lookup_sentences
 from analysis.packet import FIN, RST, SYN, option_text
 from analysis.report import Report
 from analysis.segment import PEER, Role, Segment
-from analysis.story import Story
 from analysis.tcp import Connection
 from analysis.tcp_events import EventKind
 from analysis.text import plural, printable
 
 SHORTEST_FRAME = 60  # bytes, without its check sequence: Ethernet pads to that
 STRAY_RESET = "RST, but Seq {} is no number that the other side can expect: it changes nothing (RFC 5961 §3.2)."
-QUESTIONS = {"A": "the IPv4 address (A)", "AAAA": "the IPv6 address (AAAA)"}
 
 
 def explain(report: Report) -> dict[int, str]:
@@ -24,51 +22,12 @@ def explain(report: Report) -> dict[int, str]:
     if story is None:
         return {}
     sentences: dict[int, str] = {}
-    ids = {message.frame: message.id for message in report.traffic.messages}
     for lookup in story.lookups:
-        sentences.update(_lookup_sentences(lookup, story, ids))
+        for frame, sentence in lookup_sentences(lookup, story):
+            sentences[frame] = f"{sentences[frame]} {sentence}" if frame in sentences else sentence
     for connection in story.connections:
         sentences.update(_connection_sentences(connection))
     return {frame: printable(sentence) for frame, sentence in sentences.items()}
-
-
-def _lookup_sentences(lookup: Lookup, story: Story, ids: dict[int, int]) -> dict[int, str]:
-    what = QUESTIONS.get(lookup.type, f"the {lookup.type} records")
-    sentences: dict[int, str] = {}
-    for count, frame in enumerate(lookup.query_frames):
-        again = " again, since no answer came" if count else ""
-        carrier = "UDP has no Seq and no Ack:" if lookup.transport == "udp" else "Over TCP:"
-        sentences[frame] = (
-            f"The client asks {lookup.resolver} for {what} of {lookup.name}{again}. {carrier} "
-            f"the id 0x{ids[frame]:04x} will pair the answer with this question."
-        )
-    if lookup.response_frame is not None:
-        asked = [frame for frame in lookup.query_frames if ids[frame] == ids[lookup.response_frame]]
-        where = f" in frame {asked[-1]}" if asked else ""
-        sentences[lookup.response_frame] = (
-            f"The same id 0x{ids[lookup.response_frame]:04x} as{where or ' the question'}: this is its answer. "
-            + _meaning(lookup, story)
-        )
-    return sentences
-
-
-def _meaning(lookup: Lookup, story: Story) -> str:
-    words = {
-        "nxdomain": f"There is no such name as {lookup.name}, of any type.",
-        "nodata": f"The name exists, but has no {lookup.type} record.",
-        "refused": "The resolver refuses to answer.",
-        "servfail": "The resolver couldn't find out.",
-        "truncated": "It didn't fit into the datagram: the client must ask again over TCP.",
-    }
-    if lookup.status != "answered":
-        return words.get(lookup.status, f"The resolver reports {lookup.rcode}.")
-    used = {connection.server.address for connection in story.connections} & set(lookup.addresses)
-    if not lookup.addresses:
-        return "It has no address."
-    answer = ", ".join(lookup.addresses)
-    if used:
-        return f"{answer} is the address that the SYN goes to."
-    return f"{answer} goes unused: the connection takes another answer." if story.connections else f"It is {answer}."
 
 
 @dataclass(slots=True)

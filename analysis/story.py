@@ -10,8 +10,9 @@ from functools import cached_property
 
 from analysis.capture import Capture
 from analysis.decode import decode
-from analysis.dns import Lookup, Message, canonical, find_messages, make_lookup
+from analysis.dns import Lookup, Message, canonical, find_lookups, find_messages
 from analysis.dns_pairs import DNS_PORT, Source, pair_messages
+from analysis.dns_strays import Ignored
 from analysis.http import Exchange, find_exchanges
 from analysis.packet import Packet
 from analysis.tcp import Connection, find_connections
@@ -24,7 +25,7 @@ class Traffic:
         self.capture = capture
         self.packets = decode(capture.frames)
         self.connections: tuple[Connection, ...] = find_connections(self.packets)
-        self.pairs = pair_messages(self.packets, self.connections)
+        self.pairing = pair_messages(self.packets, self.connections)
 
     @cached_property
     def _messages(self) -> dict[Source, Message]:
@@ -35,8 +36,17 @@ class Traffic:
         return tuple(self._messages.values())
 
     @cached_property
+    def _lookups(self) -> tuple[tuple[Lookup, ...], tuple[Ignored, ...]]:
+        return find_lookups(self.pairing, self._messages)
+
+    @property
     def lookups(self) -> tuple[Lookup, ...]:
-        return tuple(make_lookup(pair, self._messages) for pair in self.pairs)
+        return self._lookups[0]
+
+    @property
+    def unasked(self) -> tuple[Ignored, ...]:
+        """Responses that come close to no query of the capture."""
+        return self._lookups[1]
 
     def packets_of(self, story: "Story") -> dict[int, Packet]:
         """The packets of the story's frames, by frame."""

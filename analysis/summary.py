@@ -36,13 +36,13 @@ def summarise(capture: Capture) -> Summary:
     """Every lookup and every connection of `capture`, classified and counted."""
     traffic = Traffic(capture)
     lives = Counter(connection.life for connection in traffic.connections)
-    pairs = Counter((pair.type, pair.status, bool(pair.retries)) for pair in traffic.pairs)
+    pairs = Counter((pair.type, pair.status, bool(pair.retries)) for pair in traffic.pairing.pairs)
     facts: Counter[str] = Counter()
     for life, count in lives.items():
         facts.update(dict.fromkeys(life.ending.facts, count))
     return Summary(
         capture,
-        len(traffic.pairs),
+        len(traffic.pairing.pairs),
         _counted((status, count) for (_, status, _), count in pairs.items()),
         _counted((type_name(number), count) for (number, _, _), count in pairs.items()),
         sum(count for (_, _, retried), count in pairs.items() if retried),

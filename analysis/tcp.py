@@ -133,6 +133,11 @@ class Connection:
         return self.client if role == "client" else self.server
 
     @property
+    def end_numbers(self) -> dict[Role, int]:
+        """The endpoints as numbers (see `Packets`)."""
+        return {"client": int(self._flows.client[self._index]), "server": int(self._flows.server[self._index])}
+
+    @property
     def completeness(self) -> int:
         """Tshark's `tcp.completeness`: 1 SYN, 2 SYN,ACK, 4 ACK, 8 data, 16 FIN, 32 RST."""
         return self.life.completeness

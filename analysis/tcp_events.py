@@ -14,6 +14,7 @@ import numpy as np
 
 from analysis.block import Bools
 from analysis.columns import Packets
+from analysis.copies import DOUBLED_NS, is_same_packet
 from analysis.flows import CLIENT, NO_ACK, SERVER, Segments
 from analysis.packet import ACK, FIN, RST, SYN
 
@@ -37,10 +38,8 @@ EventKind = Literal[
     "duplicate-frame",
 ]
 SENT_AGAIN = ("retransmission", "fast-retransmission", "spurious-retransmission")
-UNIDENTIFIED_NS = 1_000_000  # of a packet without IP identification
 FAST_NS = 20_000_000  # a fast retransmission follows the duplicate ACK at once; Wireshark's bound
 DEFAULT_RTT_NS = 3_000_000  # where the handshake wasn't seen: Wireshark's assumption
-DOUBLED_NS = 10_000_000  # two captures of one packet are closer than any retransmission timer
 LARGEST_SCALE = 14  # RFC 7323 §2.3
 CONTROL = SYN | FIN | RST
 
@@ -194,7 +193,7 @@ class _Copies:
         alone = twin is not None and self._last[1 - segment.sender] < twin and segment.taken > 0
         self._last[segment.sender] = place
         rows = self._segments.rows
-        if twin is not None and _is_same_packet(self._packets, int(rows[twin]), int(rows[place]), alone=alone):
+        if twin is not None and is_same_packet(self._packets, int(rows[twin]), int(rows[place]), alone=alone):
             return int(self._packets.column("frame")[rows[twin]])
         self._recent[key] = place
         return None
@@ -220,26 +219,6 @@ def _window_scale(packets: Packets, row: int) -> int:
     tcp = packets.packet(row).tcp
     scale = None if tcp is None else tcp.window_scale
     return min(scale or 0, LARGEST_SCALE)
-
-
-def _is_same_packet(packets: Packets, first: int, second: int, *, alone: bool) -> bool:
-    """Whether two frames hold one and the same IP packet: equal but for what routers change, and close in time.
-
-    Most hosts that send again give a new IP identification, but none must (RFC 6864 §4.1), and IPv6 has none. Where it
-    is missing, `alone` must hold: it is no bare ACK or reset, of which a host sends equal ones, and nothing came from
-    the other side in between that could have been answered twice.
-    """
-    frame = packets.column("frame")
-    apart = packets.frames.time_ns[frame[second] - 1] - packets.frames.time_ns[frame[first] - 1]
-    if abs(apart) >= DOUBLED_NS:
-        return False
-    one, other = packets.network_bytes(first), packets.network_bytes(second)
-    identified = one[:1] < b"\x60" and one[4:6] != b"\0\0"
-    if not identified and (not alone or abs(apart) >= UNIDENTIFIED_NS):
-        return False
-    if one[:1] >= b"\x60":
-        return one[:7] + one[8:] == other[:7] + other[8:]  # but for the hop limit
-    return one[:8] + one[9:10] + one[12:] == other[:8] + other[9:10] + other[12:]  # but for TTL and header checksum
 
 
 def _judge(segment: _Segment, me: _Side, peer: _Side, rtt: int | None) -> Iterator[Event]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from io import BytesIO
+from itertools import cycle
 from typing import Any
 
 from scapy.layers.dns import DNS, DNSQR, DNSRR
@@ -22,6 +23,7 @@ STAMPS = [("NOP", None), ("NOP", None), ("Timestamp", (2, 1))]
 REQUEST = f"GET / HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode()
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 CIRCLE = 1 << 32
+IDS = cycle(range(1, 0x10000))  # a host gives each datagram another identification
 
 
 class Talk:
@@ -80,7 +82,7 @@ class Talk:
 def question(name: str = NAME, kind: str = "A", number: int = 7, port: int = 5353) -> Scapy:
     """A DNS query over UDP."""
     message = DNS(id=number, rd=1, qd=DNSQR(qname=name, qtype=kind))
-    return Ether() / IP(src=CLIENT, dst=RESOLVER) / UDP(sport=port, dport=53) / message
+    return Ether() / IP(src=CLIENT, dst=RESOLVER, id=next(IDS)) / UDP(sport=port, dport=53) / message
 
 
 def answer(
@@ -90,7 +92,7 @@ def answer(
     message = DNS(id=number, qr=1, rd=1, ra=1, rcode=rcode, qd=DNSQR(qname=name, qtype=kind), **changes)
     if data:
         message.an = [DNSRR(rrname=name, type=kind, ttl=60, rdata=entry) for entry in data]
-    return Ether() / IP(src=RESOLVER, dst=CLIENT) / UDP(sport=53, dport=port) / message
+    return Ether() / IP(src=RESOLVER, dst=CLIENT, id=next(IDS)) / UDP(sport=53, dport=port) / message
 
 
 def lookup() -> list[Scapy]:

@@ -30,6 +30,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "schema": SCHEMA,
         "capture": capture_values(report.capture, report.traffic.packets.others),
         "lookups": [_lookup(lookup) for lookup in report.traffic.lookups],
+        "unasked_responses": [one.frame for one in report.traffic.unasked],
         "connections": [_connection(connection) for connection in report.traffic.connections],
         "stories": _stories(report),
         "chosen_story": {
@@ -80,7 +81,15 @@ def _lookup(lookup: Lookup) -> dict[str, Any]:
         "resolver": lookup.resolver,
         "query_frames": list(lookup.query_frames),
         "response_frame": lookup.response_frame,
+        "truncated_frame": None if lookup.truncated is None else lookup.truncated.frame,
+        "ignored": [one._asdict() for one in lookup.ignored],
+        "edns": _edns(lookup),
     }
+
+
+def _edns(lookup: Lookup) -> dict[str, Any] | None:
+    edns = lookup.queries[0].edns
+    return None if edns is None else {**asdict(edns), "options": list(edns.options)}
 
 
 def _connection(connection: Connection) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from analysis.dns import Lookup
+from analysis.dns import Lookup, Message
 from analysis.packet import ACK, FIN, RST, SYN
 from analysis.report import Report
 from analysis.segment import Segment, flag_names
@@ -123,11 +123,28 @@ def _parts(connection: Connection) -> tuple[list[Segment], list[Segment], list[S
 
 
 def _lookup_rows(lookup: Lookup) -> Iterator[Row]:
-    for frame in lookup.query_frames:
-        yield Row("client", f"{lookup.type} {lookup.name}?", "resolver", True, frame)
-    if lookup.response_frame is not None:
-        answer = ", ".join((*lookup.cnames, *lookup.addresses)) if lookup.status == "answered" else lookup.status
-        yield Row("client", f"{lookup.type} {answer}", "resolver", False, lookup.response_frame)
+    for query in lookup.queries:
+        yield Row("client", f"{lookup.type} {lookup.name}?{_over_tcp(query)}", "resolver", True, query.frame)
+    if lookup.truncated is not None:
+        yield Row("client", f"{lookup.type} truncated", "resolver", False, lookup.truncated.frame)
+    if lookup.response is not None:
+        what = _answer(lookup) if lookup.status == "answered" else lookup.status
+        packet = f"{lookup.type} {what}{_over_tcp(lookup.response)}"
+        yield Row("client", packet, "resolver", False, lookup.response.frame)
+    queries = {one.frame for one in lookup.ignored if one.of in lookup.query_frames and one.reason == "captured twice"}
+    for one in lookup.ignored:
+        of = "" if one.of is None else f" (frame {one.of})"
+        yield Row("client", f"{lookup.type} ignored: {one.reason}{of}", "resolver", one.frame in queries, one.frame)
+
+
+def _answer(lookup: Lookup) -> str:
+    """Aliases and addresses; of a type without addresses, its records."""
+    records = () if lookup.addresses else (record.data for record in lookup.answers if record.type == lookup.type)
+    return printable(", ".join((*lookup.cnames, *lookup.addresses, *records)))
+
+
+def _over_tcp(message: Message) -> str:
+    return " over TCP" if message.transport == "tcp" else ""
 
 
 def _texts(story: Story) -> dict[int, str]:

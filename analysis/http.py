@@ -1,12 +1,13 @@
 """Connections to HTTP/1.x exchanges: one request and its response each (RFC 9112, parsed by h11)."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import h11
 
 from analysis.tcp import Connection, Stream, reassemble
+from analysis.text import plural
 
 SWITCHING = 101
 LARGEST_HEAD = 1 << 20  # bytes
@@ -29,8 +30,9 @@ class Response:
 class Exchange:
     """One request and its final response.
 
-    `status` is None without a response. `problem` says why the exchange can't be read to its end, or is
-    empty. Frames are those that carried any byte of the message.
+    `status` is None without a response. `problem` says why the exchange isn't as HTTP/1.x wants it, or can't be read
+    to its end; else it is empty. `is_certain`: no frame that the capture lacks could mend it. Frames are those that
+    carried any byte of the message.
     """
 
     method: str
@@ -41,6 +43,7 @@ class Exchange:
     request_frames: tuple[int, ...]
     response_frames: tuple[int, ...]
     problem: str = ""
+    is_certain: bool = True
 
     @property
     def status(self) -> int | None:
@@ -62,19 +65,38 @@ class Exchange:
 
 
 def find_exchanges(connection: Connection) -> tuple[Exchange, ...]:
-    """The exchanges on `connection`, in order; none where the client doesn't speak HTTP/1.x."""
-    requests = reassemble(connection, "client")
-    if not requests.data.startswith(METHODS):
+    """The exchanges on `connection`: see `read_exchanges`."""
+    return read_exchanges(reassemble(connection, "client"), reassemble(connection, "server"))
+
+
+def read_exchanges(client: Stream, server: Stream) -> tuple[Exchange, ...]:
+    """The exchanges in a connection's two streams, in order; none where the client doesn't speak HTTP/1.x."""
+    if not client.data.startswith(METHODS):
         return ()
-    responses = _Responses(reassemble(connection, "server"))
-    return tuple(_exchange(request, responses) for request in _requests(requests))
+    requests, responses = _Requests(client), _Responses(server)
+    exchanges = [_exchange(request, responses) for request in requests]
+    last = exchanges[-1]
+    if not last.problem and not responses.has_switched and (left := requests.left or responses.left):
+        exchanges[-1] = replace(last, problem=left)
+    return tuple(exchanges)
+
+
+class _Problem(NamedTuple):
+    """What is wrong with a message, or an empty text; `is_certain` as in `Exchange`."""
+
+    text: str = ""
+    is_certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    head: h11.Request
+    method: bytes
+    target: bytes
+    version: bytes
+    headers: tuple[tuple[str, str], ...]
+    upgrade: tuple[tuple[bytes, bytes], ...]  # what h11 must know to read an answer that switches protocols
     frames: tuple[int, ...]
-    problem: str
+    problem: _Problem
 
 
 class _Reader:
@@ -84,7 +106,8 @@ class _Reader:
         self._h11 = h11.Connection(role, max_incomplete_event_size=LARGEST_HEAD)
         self._data = stream.data
         self._fed = start
-        self._ends = role is h11.CLIENT and not stream.has_gap  # then its end completes a body that the close delimits
+        self._stream = stream
+        self._ends = role is h11.CLIENT and stream.is_ended  # then its end completes a body that the close delimits
 
     def send(self, event: h11.Request) -> None:
         self._h11.send(event)
@@ -111,38 +134,84 @@ class _Reader:
         """Where in the stream the message that was read ends."""
         return self._fed - len(self._h11.trailing_data[0])
 
+    def cut(self, what: str) -> _Problem:
+        """Why the stream doesn't go on."""
+        if self._stream.has_gap:
+            return _Problem(f"{what} lacks bytes that were not captured", is_certain=False)
+        if self._stream.is_ended:
+            return _Problem(f"the close cuts {what} off")
+        return _Problem(f"{what} is cut off: no more of it, and no close, is in the capture", is_certain=False)
 
-def _requests(stream: Stream) -> Iterator[_Request]:
-    position = 0
-    while position < len(stream.data):
-        reader = _Reader(h11.SERVER, stream, position)
-        try:
-            head = reader.next_event()
+
+class _Requests:
+    """The client's stream, read one request at a time; `left` says what remains behind the last one."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._position = 0
+
+    def __iter__(self) -> Iterator[_Request]:
+        data = self._stream.data
+        while data.startswith(METHODS, self._position):
+            start = self._position
+            reader = _Reader(h11.SERVER, self._stream, start)
+            try:
+                head = reader.next_event()
+            except h11.ProtocolError as error:
+                yield self._unlawful(start, str(error))
+                return
             if not isinstance(head, h11.Request):
+                yield self._unlawful(start, "")
                 return
             problem = _read_body(reader)[1]
-        except h11.ProtocolError:
-            return
-        yield _Request(head, stream.frames(position, reader.position), problem)
-        if problem:
-            return
-        position = reader.position
+            self._position = reader.position
+            frames = self._stream.frames(start, self._position)
+            upgrade = tuple((name, value) for name, value in head.headers if name in (b"upgrade", b"connection"))
+            yield _Request(head.method, head.target, head.http_version, _headers(head), upgrade, frames, problem)
+            if problem.text or self._position == start:
+                return
+
+    def _unlawful(self, start: int, why: str) -> _Request:
+        """A head that h11 doesn't take, or that isn't all there: its lines as far as they can be told apart."""
+        data = self._stream.data
+        ends = [end for mark in (b"\r\n\r\n", b"\n\n") if (end := data.find(mark, start, start + LARGEST_HEAD)) >= 0]
+        self._position = min(ends) + 4 if ends else len(data)
+        first, *lines = data[start : min(ends) if ends else start + LARGEST_HEAD].splitlines() or [b""]
+        method, target, version = (*first.split(b" ", 2), b"", b"")[:3]
+        problem = _Problem(f"the request is not as it should be: {why}")
+        if not ends:
+            problem = _Reader(h11.SERVER, self._stream, start).cut("the request's head")
+        elif not version:
+            problem = _Problem("the request line has no version, as in HTTP/0.9")
+        frames = self._stream.frames(start, min(self._position, len(data)))
+        number = version.removeprefix(b"HTTP/") or b"0.9"
+        return _Request(method, target, number, _lines_as_headers(lines), (), frames, problem)
+
+    @property
+    def left(self) -> str:
+        rest = len(self._stream.data) - self._position
+        return f"{plural(rest, 'byte')} of the client follow that are no request" if rest > 0 else ""
 
 
-def _read_body(reader: _Reader) -> tuple[int, str]:
+def _lines_as_headers(lines: Iterable[bytes]) -> tuple[tuple[str, str], ...]:
+    split = (line.partition(b":") for line in lines)
+    return tuple((_text(name).strip().lower(), _text(value).strip()) for name, colon, value in split if colon)
+
+
+def _read_body(reader: _Reader) -> tuple[int, _Problem]:
     """Read on to the message's end: body bytes, and what kept it from ending."""
     length = 0
     while True:
         try:
             event = reader.next_event()
         except h11.ProtocolError as error:
-            return length, str(error)
+            return length, _Problem(str(error))
         if isinstance(event, h11.Data):
             length += len(event.data)
         elif isinstance(event, h11.EndOfMessage) or event is h11.PAUSED:
-            return length, ""  # paused: the connection goes on as another protocol's
+            return length, _Problem()  # paused: the connection goes on as another protocol's
         else:
-            return length, "the message is cut off"
+            return length, reader.cut("the message")
 
 
 class _Responses:
@@ -150,48 +219,61 @@ class _Responses:
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self.position = 0
+        self.has_switched = False  # to another protocol: what follows isn't HTTP
+        self._position = 0
 
-    def next(self, request: h11.Request) -> tuple[Response | None, tuple[int, ...], str]:
+    @property
+    def left(self) -> str:
+        rest = len(self.stream.data) - self._position
+        return f"{plural(rest, 'byte')} of the server follow that no request asked for" if rest > 0 else ""
+
+    def next(self, request: _Request) -> tuple[Response | None, tuple[int, ...], _Problem]:
         """The final response to `request`, its frames, and what is wrong with it."""
-        if self.position >= len(self.stream.data):
-            return None, (), "no response was seen"
-        reader = _Reader(h11.CLIENT, self.stream, self.position)
+        reader = _Reader(h11.CLIENT, self.stream, self._position)
+        if self._position >= len(self.stream.data):
+            return None, (), _Problem("no response was seen", is_certain=reader.cut("").is_certain)
         reader.send(_stand_in(request))
-        start = self.position
+        start = self._position
         try:
             head = reader.next_event()
             while isinstance(head, h11.InformationalResponse) and head.status_code != SWITCHING:
                 start = reader.position
                 head = reader.next_event()
-        except h11.ProtocolError as error:
-            return None, self.stream.frames(self.position, len(self.stream.data)), str(error)
+        except (h11.ProtocolError, ValueError) as error:
+            return None, self._rest(), _Problem(str(error))
         if not isinstance(head, h11.Response | h11.InformationalResponse):
-            return None, self.stream.frames(self.position, len(self.stream.data)), "its head is cut off"
-        body_length, problem = (0, "") if head.status_code == SWITCHING else _read_body(reader)
-        self.position = reader.position
+            return None, self._rest(), reader.cut("the response's head")
+        switches = head.status_code == SWITCHING or (request.method == b"CONNECT" and head.status_code < 300)
+        self.has_switched = self.has_switched or switches
+        body_length, problem = (0, _Problem()) if head.status_code == SWITCHING else _read_body(reader)
+        self._position = reader.position
         response = Response(_text(head.http_version), head.status_code, _text(head.reason), _headers(head), body_length)
-        return response, self.stream.frames(start, self.position), problem
+        return response, self.stream.frames(start, self._position), problem
+
+    def _rest(self) -> tuple[int, ...]:
+        """The frames of all that is left, which belongs to nothing else now."""
+        start, self._position = self._position, len(self.stream.data)
+        return self.stream.frames(start, self._position)
 
 
-def _stand_in(request: h11.Request) -> h11.Request:
+def _stand_in(request: _Request) -> h11.Request:
     """What h11 must know of a request to read its response; it won't send HTTP/1.0 itself."""
-    upgrade = [(name, value) for name, value in request.headers if name in (b"upgrade", b"connection")]
-    return h11.Request(method=request.method, target=b"/", headers=[(b"host", b""), *upgrade])
+    return h11.Request(method=request.method, target=b"/", headers=[(b"host", b""), *request.upgrade])
 
 
 def _exchange(request: _Request, responses: _Responses) -> Exchange:
-    head = request.head
-    response, frames, problem = responses.next(head)
+    response, frames, problem = responses.next(request)
+    found = request.problem if request.problem.text else problem
     return Exchange(
-        _text(head.method),
-        _text(head.target),
-        _text(head.http_version),
-        _headers(head),
+        _text(request.method),
+        _text(request.target),
+        _text(request.version),
+        request.headers,
         response,
         request.frames,
         frames,
-        request.problem or problem,
+        found.text,
+        found.is_certain,
     )
 
 

@@ -96,11 +96,15 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The bytes that one side sent, in order, up to the first gap; `pieces` map them to frames."""
+    """The bytes that one side sent, in order, up to the first gap; `pieces` map them to frames.
+
+    `has_gap`: the side sent more, of which something was not captured. `is_ended`: a FIN follows the last byte.
+    """
 
     data: bytes
     pieces: tuple[Piece, ...]
     has_gap: bool
+    is_ended: bool
 
     def frames(self, start: int, end: int) -> tuple[int, ...]:
         """The frames that carried bytes `start` up to, not including, `end`."""
@@ -387,10 +391,16 @@ def reassemble(connection: Connection, role: Role) -> Stream:
     waiting: list[tuple[int, int, bytes]] = []  # a heap: position, frame, bytes
     data = bytearray()
     pieces: list[Piece] = []
+    reached, fin = 0, -1
     for segment in sorted(connection.sent_by(role), key=lambda one: one.frame in damaged):
-        if not segment.length or segment.flags & RST:
-            continue  # what a reset carries is no part of the stream (RFC 9293 §3.5.3)
+        if segment.flags & RST:
+            continue  # what it carries is no part of the stream (RFC 9293 §3.5.3)
         position = segment.seq + bool(segment.flags & SYN) - first
+        end = position + segment.length
+        fin = end if segment.flags & FIN else fin
+        reached = max(reached, end) if segment.length or segment.flags & FIN else reached
+        if not segment.length:
+            continue
         heapq.heappush(waiting, (position, segment.frame, segment.packet.payload))
         while waiting and waiting[0][0] <= len(data):
             position, frame, payload = heapq.heappop(waiting)
@@ -398,4 +408,4 @@ def reassemble(connection: Connection, role: Role) -> Stream:
             if new:
                 pieces.append(Piece(len(data), len(data) + len(new), frame))
                 data += new
-    return Stream(bytes(data), tuple(pieces), bool(waiting))
+    return Stream(bytes(data), tuple(pieces), reached > len(data), fin == len(data))

@@ -87,13 +87,83 @@ def test_a_request_without_response_is_an_exchange_without_status() -> None:
     assert (found.status, found.response_frames) == (None, ())
 
 
-@pytest.mark.parametrize(
-    "garbage",
-    [b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\nBad Header: x\r\n\r\n", b"GET /\r\n\r\n", b"SSH-2.0-x\r\n"],
-    ids=["TLS", "bad header", "HTTP/0.9", "SSH"],
-)
+@pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x02\x00\x01", b"SSH-2.0-x\r\n", b"PRI * HTTP/2.0\r\n\r\n"])
 def test_what_is_no_request_is_no_exchange(garbage: bytes) -> None:
     assert find_exchanges(connection(Talk().open().send("client", "PA", garbage))) == ()
+
+
+@pytest.mark.parametrize(
+    ("head", "complaint"),
+    [
+        (b"GET /a HTTP/1.1\r\nBad Header: x\r\nHost: a\r\n\r\n", "illegal header"),
+        (b"GET /a HTTP/1.1\r\nX: y\r\n\r\n", "Host"),
+        (b"GET /a\r\n\r\n", "no version"),
+        (b"GET /a HTTP/1.1\r\nHost", "head is cut off"),
+    ],
+    ids=["a bad field name", "no Host", "HTTP/0.9", "cut off"],
+)
+def test_a_request_that_breaks_the_rules_is_shown_with_what_is_wrong(head: bytes, complaint: str) -> None:
+    (found,) = exchanges((head, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"))
+    assert (found.method, found.target) == ("GET", "/a")
+    assert complaint in found.problem
+    assert found.header("host") == ("a" if b"Host: a" in head else None)
+    assert found.status == 400
+
+
+def test_requests_may_be_pipelined() -> None:
+    talk = Talk().open().send("client", "PA", request(target="/1") + request("HEAD", "/2")[:9])
+    talk.send("client", "PA", request("HEAD", "/2")[9:] + request(target="/3"))
+    answers = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
+    talk.send("server", "PA", answers + b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n")
+    found = find_exchanges(connection(talk.close()))
+    assert [(one.method, one.target, one.status, one.problem) for one in found] == [
+        ("GET", "/1", 200, ""),
+        ("HEAD", "/2", 200, ""),
+        ("GET", "/3", 304, ""),
+    ]
+    assert [one.request_frames for one in found] == [(4,), (4, 5), (5,)]
+
+
+def test_bytes_beyond_the_content_length_are_said() -> None:
+    (found,) = exchanges((request(), b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi, and more"))
+    assert found.problem == "10 bytes of the server follow that no request asked for"
+    assert found.is_certain
+
+
+def test_what_follows_the_last_request_is_said() -> None:
+    (found,) = exchanges((request() + b"cruft", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+    assert found.problem == "5 bytes of the client follow that are no request"
+
+
+CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"
+
+
+def test_a_body_that_the_close_cuts_off_is_certainly_short() -> None:
+    (found,) = exchanges((request(), CUT))
+    assert (found.status, found.is_certain) == (200, True)
+
+
+def test_a_body_that_the_capture_cuts_off_may_be_whole() -> None:
+    (found,) = find_exchanges(connection(Talk().open().exchange(request(), CUT)))
+    assert (found.is_certain, found.problem) == (
+        False,
+        "the message is cut off: no more of it, and no close, is in the capture",
+    )
+
+
+def test_a_body_with_a_hole_may_be_whole() -> None:
+    talk = Talk().open().exchange(request(), CUT)
+    talk.send("server", "PA", b"xyz", seq=talk.next["server"] + 4)
+    (found,) = find_exchanges(connection(talk.close()))
+    assert (found.is_certain, found.problem) == (False, "the message lacks bytes that were not captured")
+
+
+def test_a_body_until_the_close_isnt_complete_before_it() -> None:
+    response = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nto the end"
+    (open_,) = find_exchanges(connection(Talk().open().exchange(request(), response)))
+    (closed,) = exchanges((request(), response))
+    assert (open_.is_certain, bool(open_.problem)) == (False, True)
+    assert closed.problem == ""
 
 
 def test_a_response_that_is_none_is_said() -> None:

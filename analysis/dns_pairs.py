@@ -16,7 +16,8 @@ from analysis.copies import DatagramCopies
 from analysis.dns_wire import HEADER_LENGTH, Facts, Status, read_facts
 from analysis.packet import UDP
 from analysis.segment import PEER, ROLES
-from analysis.tcp import Connection, reassemble
+from analysis.stream import reassemble
+from analysis.tcp import Connection
 
 DNS_PORT = 53
 BLOCK = 1 << 13  # datagrams whose bounds are worked out at once

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import h11
 
-from analysis.tcp import Connection, Stream, reassemble
+from analysis.stream import Stream, reassemble
+from analysis.tcp import Connection
 from analysis.text import plural
 
 SWITCHING = 101

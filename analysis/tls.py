@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from analysis.dns import canonical
 from analysis.segment import Role
-from analysis.tcp import Stream
+from analysis.stream import Stream
 
 LARGEST = 1 << 16  # bytes of a stream that are looked at: real hellos take two thousand
 HEADER, LARGEST_FRAGMENT = 5, 1 << 14  # bytes of a record; its header: type, version, length

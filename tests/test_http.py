@@ -98,7 +98,7 @@ def test_what_is_no_request_is_no_exchange(garbage: bytes) -> None:
         (b"GET /a HTTP/1.1\r\nBad Header: x\r\nHost: a\r\n\r\n", "illegal header"),
         (b"GET /a HTTP/1.1\r\nX: y\r\n\r\n", "Host"),
         (b"GET /a\r\n\r\n", "no version"),
-        (b"GET /a HTTP/1.1\r\nHost", "head is cut off"),
+        (b"GET /a HTTP/1.1\r\nHost", "the close cuts the request's head off"),
     ],
     ids=["a bad field name", "no Host", "HTTP/0.9", "cut off"],
 )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from analysis.coverage import Coverage
 from analysis.sequence import exact_sequence, shape_of
 from analysis.story import Story
-from analysis.tcp import reassemble
+from analysis.stream import reassemble
 from tests.craft import REQUEST, RESPONSE, SYN_OPTIONS, Talk, connection, lookup, report
 
 ISN = st.one_of(st.integers(0, 2**32 - 1), st.integers(2**32 - 60, 2**32 - 1))

@@ -12,7 +12,8 @@ import pytest
 
 from analysis.capture import read_capture
 from analysis.report import make_report
-from analysis.tcp import Connection, Piece, Stream, reassemble
+from analysis.stream import Piece, Stream, reassemble
+from analysis.tcp import Connection
 from analysis.tls import LARGEST, RETRY, Tls, find_tls, speaks
 from tests.conftest import CAPTURES
 from tests.craft import NAME, RESPONSE, Talk, connection, pcap

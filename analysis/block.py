@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from analysis.capture import Frames
+from analysis.frames import NO_PACKET, Frames
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -63,6 +63,7 @@ NAMES = {  # https://www.tcpdump.org/linktypes.html, IANA's lists of EtherTypes 
     LINK_TYPE | 239: "NFLOG",
     LINK_TYPE | 249: "USB",
     LINK_TYPE | 251: "Bluetooth LE",
+    LINK_TYPE | NO_PACKET: "no packet (an event or a journal's entry)",
     IP_PROTOCOL | 1: "ICMP",
     IP_PROTOCOL | 2: "IGMP",
     IP_PROTOCOL | 4: "IP in IP",

@@ -3,19 +3,25 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from analysis.health import Doubt
 from analysis.sequence import Sequence
-from analysis.story import Story, Traffic
+from analysis.story import Story
+from analysis.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A rule's answer: what it expected, what was there instead, the frames that show it."""
+    """A rule's answer: what it expected, what was there instead, the frames that show it.
+
+    `needed`: of an inconclusive one, the frames that would decide it, in words.
+    """
 
     status: Literal["pass", "fail", "skip", "inconclusive"]
     expected: str
     actual: str
     frames: tuple[int, ...] = ()
     hint: str = ""
+    needed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,7 @@ class Case:
     """A story under judgement. `story` is None where the capture holds none; `expected` is the scenario's."""
 
     traffic: Traffic
+    doubts: tuple[Doubt, ...]
     story: Story | None
     sequence: Sequence
     expected: Sequence | None
@@ -36,9 +43,9 @@ class Case:
         """Whether the capture is known to have every frame."""
         return self.traffic.capture.health == "complete"
 
-    def absent(self, expected: str, actual: str, frames: tuple[int, ...] = (), hint: str = "") -> Outcome:
+    def absent(self, expected: str, actual: str, needed: str, frames: tuple[int, ...] = (), hint: str = "") -> Outcome:
         """Something isn't there: a failure where the capture is vouched for, else it may have been missed."""
         if self.is_vouched:
             return Outcome("fail", expected, actual, frames, hint)
-        may_be = "the capture may have missed it: capture from before the fetch until after its close"
-        return Outcome("inconclusive", expected, actual, frames, hint or may_be)
+        hint = hint or "capture from before the fetch until after its close"
+        return Outcome("inconclusive", expected, actual, frames, hint, needed)

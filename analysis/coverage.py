@@ -22,6 +22,11 @@ class Coverage:
         self._ends[first:last] = [end]
         return True
 
+    @property
+    def first_missing(self) -> int | None:
+        """The first number behind the first one seen that is missing; None if none was seen."""
+        return self._ends[0] if self._ends else None
+
     def has_gap_before(self, end: int) -> bool:
         """Whether a number before `end`, and behind the first one seen, is missing."""
         return bool(self._ends) and self._ends[0] < end

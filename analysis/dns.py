@@ -22,6 +22,7 @@ from analysis.columns import Packets
 from analysis.dns_pairs import Pair, Pairing, Raw, Source, all_messages
 from analysis.dns_strays import Ignored, Strays, find_strays, in_order
 from analysis.dns_wire import IS_TRUNCATED, Facts, Status
+from analysis.names import canonical
 from analysis.tcp import Connection
 
 for _kind in (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME, dns.rdatatype.SOA, dns.rdatatype.OPT):
@@ -232,8 +233,3 @@ def _records(section: Iterable[dns.rrset.RRset]) -> tuple[Record, ...]:
             text = rdata.to_text()
             records.append(Record(name, kind, canonical(text) if kind == "CNAME" else text, rrset.ttl))
     return tuple(records)
-
-
-def canonical(name: str) -> str:
-    """The name in lower case without the root's dot: names compare so (RFC 4343)."""
-    return name.lower().removesuffix(".") or "."

@@ -25,8 +25,12 @@ def explain(report: Report) -> dict[int, str]:
     for lookup in story.lookups:
         for frame, sentence in lookup_sentences(lookup, story):
             sentences[frame] = f"{sentences[frame]} {sentence}" if frame in sentences else sentence
-    for connection in story.connections:
-        sentences.update(_connection_sentences(connection))
+    for connection in (*story.connections, *story.carriers):
+        for frame, sentence in _connection_sentences(connection).items():
+            sentences[frame] = f"{sentences[frame]} {sentence}" if frame in sentences else sentence
+    for datagram in report.traffic.packets.whole.values():
+        for frame in datagram.frames[:-1] if datagram.frames[-1] in sentences else ():
+            sentences[frame] = f"A part of the datagram that frame {datagram.frames[-1]} completes."
     return {frame: printable(sentence) for frame, sentence in sentences.items()}
 
 

@@ -6,7 +6,7 @@ from analysis.dns import Lookup, Message
 from analysis.dns_strays import Ignored, Reason
 from analysis.dns_wire import Status
 from analysis.story import Story
-from analysis.text import plural
+from analysis.text import plural, some
 
 QUESTIONS = {"A": "the IPv4 address (A)", "AAAA": "the IPv6 address (AAAA)"}
 OUTCOMES: dict[Status, str] = {
@@ -74,10 +74,10 @@ def _outcome(lookup: Lookup, story: Story) -> str:
     if lookup.status != "answered":
         return OUTCOMES.get(lookup.status, "").format(lookup)
     if not lookup.addresses:
-        shown = ", ".join(f"{record.type} {record.data}" for record in lookup.answers)
+        shown = some([f"{record.type} {record.data}" for record in lookup.answers])
         return f"It is {shown}." if lookup.type not in QUESTIONS else "It has no address."
     used = {connection.server.address for connection in story.connections} & set(lookup.addresses)
-    answer = ", ".join(lookup.addresses)
+    answer = some(lookup.addresses)
     if used:
         return f"{answer} is the address that the SYN goes to."
     return f"{answer} goes unused: the connection takes another answer." if story.connections else f"It is {answer}."

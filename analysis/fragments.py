@@ -18,15 +18,19 @@ LONGEST = 0xFFFF  # bytes of a datagram
 class Datagram(NamedTuple):
     """What came in fragments: `data` is all behind the IP headers, as far as captured; `length` was sent.
 
-    `frames` are the fragments', ending with the one that completed it. Ends are endpoint numbers without a port.
+    `pieces` are the fragments, the last being the one that completed it. Ends are endpoint numbers without a port.
     """
 
-    frames: tuple[int, ...]
+    pieces: tuple[Fragment, ...]
     source: int
     target: int
     protocol: int
     length: int
     data: bytes
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        return tuple(piece.frame for piece in self.pieces)
 
 
 class _Pending:
@@ -63,9 +67,9 @@ class _Pending:
             parts.append(data[piece.start : piece.start + piece.captured])
             if piece.captured < piece.end - piece.offset:
                 break  # the snap length cut it: what follows has lost its place
-        frames = (*sorted(piece.frame for piece in self.pieces if piece.frame != frame), frame)
+        by_frame = tuple(sorted(self.pieces, key=lambda piece: (piece.frame == frame, piece.frame)))
         length = self.pieces[-1].end
-        return Datagram(frames, first.source, first.target, first.protocol, length, b"".join(parts))
+        return Datagram(by_frame, first.source, first.target, first.protocol, length, b"".join(parts))
 
 
 def reassemble_datagrams(fragments: Iterable[Fragment], frames: Frames) -> list[Datagram]:

@@ -26,6 +26,10 @@ class Response:
     headers: tuple[tuple[str, str], ...]
     body_length: int
 
+    def header(self, name: str) -> str | None:
+        """The first header field `name` (lower case)."""
+        return next((value for key, value in self.headers if key == name), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -108,7 +112,9 @@ class _Reader:
         self._data = stream.data
         self._fed = start
         self._stream = stream
-        self._ends = role is h11.CLIENT and stream.is_ended  # then its end completes a body that the close delimits
+        self._ends = (
+            role is h11.CLIENT and stream.ending == "close"
+        )  # then its end completes a body that the close delimits
 
     def send(self, event: h11.Request) -> None:
         self._h11.send(event)
@@ -139,8 +145,8 @@ class _Reader:
         """Why the stream doesn't go on."""
         if self._stream.has_gap:
             return _Problem(f"{what} lacks bytes that were not captured", is_certain=False)
-        if self._stream.is_ended:
-            return _Problem(f"the close cuts {what} off")
+        if self._stream.ending != "open":
+            return _Problem(f"the {self._stream.ending} cuts {what} off")
         return _Problem(f"{what} is cut off: no more of it, and no close, is in the capture", is_certain=False)
 
 

@@ -3,21 +3,24 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.capture import Capture
+from analysis.capture import Capture, Health
 from analysis.case import Case
+from analysis.health import Doubt, examine
 from analysis.rules import Finding, judge, verdict_of
 from analysis.sequence import Sequence, exact_sequence, shape_of
-from analysis.story import Story, Traffic, choose_story, find_stories
+from analysis.story import Story, choose_story, find_stories
+from analysis.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A capture analysed. `story` is the one that was chosen, `why` the reason; sequences are its."""
+    """A capture analysed. `story` is the one that was chosen, `why` the reason; doubts and sequences are its."""
 
     traffic: Traffic
     stories: tuple[Story, ...]
     story: Story | None
     why: str
+    doubts: tuple[Doubt, ...]
     exact: Sequence
     shape: Sequence
     findings: tuple[Finding, ...]
@@ -26,6 +29,11 @@ class Report:
     @property
     def capture(self) -> Capture:
         return self.traffic.capture
+
+    @property
+    def health(self) -> Health:
+        """The capture's, in the light of the story."""
+        return "incomplete" if any(doubt.needed for doubt in self.doubts) else self.capture.health
 
 
 def make_report(capture: Capture, host: str | None = None, expected: Sequence | None = None) -> Report:
@@ -37,5 +45,6 @@ def make_report(capture: Capture, host: str | None = None, expected: Sequence | 
     stories = find_stories(traffic)
     story, why = choose_story(stories, host)
     exact = exact_sequence(story) if story else Sequence((), "exact")
-    findings = judge(Case(traffic, story, exact, expected))
-    return Report(traffic, stories, story, why, exact, shape_of(exact), findings, verdict_of(findings))
+    doubts = examine(traffic, story)
+    findings = judge(Case(traffic, doubts, story, exact, expected))
+    return Report(traffic, stories, story, why, doubts, exact, shape_of(exact), findings, verdict_of(findings))

@@ -28,7 +28,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one rule found. Points are a rubric's, and empty without one."""
+    """What one rule found. `needed`: what would decide it. Points are a rubric's, and empty without one."""
 
     rule: str
     status: Status
@@ -37,6 +37,7 @@ class Finding:
     actual: str
     frames: tuple[int, ...]
     hint: str
+    needed: str
     reference: str
     points: int | None = None
     max_points: int | None = None
@@ -44,22 +45,26 @@ class Finding:
 
 def _capture_whole(case: Case) -> Outcome:
     expected = "a capture with every frame of the fetch"
-    problems = case.traffic.capture.problems
-    if problems:
+    lacks = [doubt for doubt in case.doubts if doubt.needed]
+    if lacks:
         return Outcome(
             "inconclusive",
             expected,
-            "; ".join(problems),
-            hint="capture again, from before the fetch to after it",
+            "; ".join(doubt.text for doubt in lacks),
+            tuple(frame for doubt in lacks for frame in doubt.frames),
+            "capture again, from before the fetch to after it",
+            "; ".join(dict.fromkeys(doubt.needed for doubt in lacks)),
         )
     if not case.traffic.capture.frames:
-        return Outcome("inconclusive", expected, "no frame at all", hint="capture on the interface that the fetch uses")
+        hint = "capture on the interface that the fetch uses"
+        return Outcome("inconclusive", expected, "no frame at all", hint=hint, needed="any frame of the fetch")
     if case.story is None:
         return Outcome(
             "inconclusive",
             expected,
             "no frame of it is in the capture",
             hint="name another host, or capture again",
+            needed="any frame of the fetch",
         )
     return Outcome("pass", expected, "none is known to be missing")
 
@@ -72,7 +77,7 @@ def _sequence(case: Case) -> Outcome:
     wanted = f"the scenario's sequence of {len(expected.lines)} lines"
     if found == expected:
         return Outcome("pass", wanted, f"exactly that, by its {expected.form}", case.story_frames)
-    return case.absent(wanted, _first_difference(expected, found), case.story_frames)
+    return case.absent(wanted, _first_difference(expected, found), "the frames of that line", case.story_frames)
 
 
 def _first_difference(expected: Sequence, found: Sequence) -> str:
@@ -119,7 +124,7 @@ def judge(case: Case) -> tuple[Finding, ...]:
     for index, rule in enumerate(RULES):
         finding = findings[index]
         if as_expected and rule.is_outcome and finding.status in ("fail", "inconclusive"):
-            findings[index] = replace(finding, status="skip", hint="the scenario expects it so")
+            findings[index] = replace(finding, status="skip", hint="the scenario expects it so", needed="")
     if case.expected is None:
         findings.pop()
     return tuple(findings)
@@ -142,5 +147,6 @@ def _finding(rule: Rule, outcome: Outcome) -> Finding:
         outcome.actual,
         tuple(sorted(set(outcome.frames))),
         outcome.hint,
+        outcome.needed,
         rule.reference,
     )

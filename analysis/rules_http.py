@@ -2,8 +2,9 @@
 
 from analysis.case import Case, Outcome
 from analysis.http import Exchange
-from analysis.story import host_of
+from analysis.names import host_of
 from analysis.text import plural
+from analysis.tls import Tls
 
 
 def _exchanges(case: Case) -> tuple[Exchange, ...]:
@@ -24,14 +25,35 @@ def exchange(case: Case) -> Outcome:
     if all(one.handshake.status in ("refused", "unanswered", "incomplete") for one in case.story.connections):
         return Outcome("skip", expected, "no connection came about")
     if exchanges:
+        first = exchanges[0]
         frames = tuple(frame for one in exchanges for frame in one.request_frames)
-        return case.absent(expected, f"{exchanges[0].method} {exchanges[0].target}: {exchanges[0].problem}", frames)
-    return case.absent(expected, "no HTTP/1.x request (is it encrypted?)", ())
+        actual = f"{first.method} {first.target}: {first.problem}"
+        if first.is_certain:
+            return Outcome("fail", expected, actual, frames)
+        return case.absent(expected, actual, f"the server's segments that answer frame {frames[-1]}", frames)
+    if case.story.tls:
+        return _unreadable(case.story.tls[0], expected)
+    carried = next((one.protocol for one in case.story.carried if one.protocol), None)
+    if carried:
+        return Outcome(
+            "inconclusive", expected, f"the connection carries {carried}, which is not read", needed="HTTP/1.x"
+        )
+    return case.absent(expected, "no HTTP/1.x request", "the client's segments that carry a request")
+
+
+def _unreadable(tls: Tls, expected: str) -> Outcome:
+    """TLS is there for exactly this: nobody on the way can tell what was asked and answered."""
+    actual = f"the exchange is encrypted and can't be read: {tls.summary}"
+    hint = "fetch by http:// to see the exchange, or judge TLS by its handshake alone"
+    return Outcome("inconclusive", expected, actual, tls.hello_frames, hint, "the exchange in the clear")
 
 
 def host(case: Case) -> Outcome:
-    """The Host field names the host of the URL (RFC 9110 §7.2; required in HTTP/1.1: RFC 9112 §3.2)."""
-    expected = f"Host: {case.story.name}" if case.story else "a Host field"
+    """The Host field names the host of the URL (RFC 9110 §7.2; required in HTTP/1.1: RFC 9112 §3.2).
+
+    A redirect may have led to further names.
+    """
+    expected = f"Host: {' or '.join(case.story.names)}" if case.story else "a Host field"
     exchanges = _exchanges(case)
     if case.story is None or not exchanges:
         return Outcome("skip", expected, "there is no request")
@@ -39,7 +61,7 @@ def host(case: Case) -> Outcome:
         value = one.header("host")
         if value is None and one.version == "1.0":
             continue
-        if value is None or host_of(value) != case.story.name:
+        if value is None or host_of(value) not in case.story.names:
             return Outcome("fail", expected, f"Host: {value}" if value else "no Host field", one.request_frames)
     frames = tuple(frame for one in exchanges for frame in one.request_frames)
     return Outcome("pass", expected, f"so in {plural(len(exchanges), 'request')}", frames)
@@ -53,6 +75,10 @@ def complete(case: Case) -> Outcome:
         return Outcome("skip", expected, "there is no response")
     for one in _exchanges(case):
         if one.problem:
-            return case.absent(expected, f"{one.method} {one.target}: {one.problem}", one.response_frames)
+            frames = one.response_frames or one.request_frames
+            actual = f"{one.method} {one.target}: {one.problem}"
+            if one.is_certain:
+                return Outcome("fail", expected, actual, frames)
+            return case.absent(expected, actual, f"the segments that complete {one.method} {one.target}", frames)
     lengths = ", ".join(str(one.response.body_length) for one in answered if one.response)
     return Outcome("pass", expected, f"body bytes: {lengths}", tuple(one.response_frames[-1] for one in answered))

@@ -7,7 +7,7 @@ from analysis.case import Case, Outcome
 from analysis.packet import FIN, RST, SYN
 from analysis.segment import PEER, Role, Segment
 from analysis.tcp import Connection
-from analysis.text import plural
+from analysis.text import plural, some
 
 BOTH: tuple[Role, Role] = ("client", "server")
 LARGEST_SCALE = 14  # RFC 7323 §2.3
@@ -26,7 +26,7 @@ def _each(case: Case, expected: str, check: Callable[[Case, Connection], Outcome
     good = [outcome for outcome in outcomes if outcome.status == "pass"]
     if not good:
         return outcomes[0]
-    actual = "; ".join(dict.fromkeys(outcome.actual for outcome in good))
+    actual = some(list(dict.fromkeys(outcome.actual for outcome in good)), separator="; ")
     return Outcome("pass", expected, actual, tuple(frame for outcome in good for frame in outcome.frames))
 
 
@@ -36,6 +36,8 @@ def handshake(case: Case) -> Outcome:
 
     def check(case: Case, connection: Connection) -> Outcome:
         found = connection.handshake
+        if found.status != "complete" and _is_spare(case, connection):
+            return _spared(expected, connection)
         if found.status == "complete":
             numbers = ", ".join(str(frame) for frame in found.frames)
             return Outcome("pass", expected, f"frames {numbers}", found.frames)
@@ -43,12 +45,26 @@ def handshake(case: Case) -> Outcome:
             hint = "nothing listens on that port, or a firewall answers for it"
             return Outcome("fail", expected, "the SYN was refused with a reset", found.frames, hint)
         if found.status == "unanswered":
-            return case.absent(expected, f"{plural(len(found.frames), 'SYN')}, no answer", found.frames)
+            actual = f"{plural(len(found.frames), 'SYN')}, no answer"
+            return case.absent(expected, actual, "the server's SYN,ACK", found.frames)
         if found.status == "midway":
-            return case.absent(expected, "the connection was open already", connection.frames[:1])
+            needed = f"SYN, SYN,ACK and ACK, before frame {connection.frames[0]}"
+            return case.absent(expected, "the connection was open already", needed, connection.frames[:1])
         return _wrong_handshake(case, connection, expected)
 
     return _each(case, expected, check)
+
+
+def _is_spare(case: Case, connection: Connection) -> bool:
+    """Whether it is a try that another connection of the story took the place of (RFC 8305 §5)."""
+    others = case.story.connections if case.story else ()
+    return not connection.life.has_data and any(one.life.has_data for one in others)
+
+
+def _spared(expected: str, connection: Connection) -> Outcome:
+    what = connection.handshake.status if connection.handshake.status != "complete" else "given up unused"
+    actual = f"the try to {connection.server.address} was {what}; another connection took its place"
+    return Outcome("skip", expected, actual, connection.frames)
 
 
 def _wrong_handshake(case: Case, connection: Connection, expected: str) -> Outcome:
@@ -56,7 +72,8 @@ def _wrong_handshake(case: Case, connection: Connection, expected: str) -> Outco
     frames = connection.handshake.frames
     if syn and answer and answer.ack is not None and answer.ack != syn.next:
         return Outcome("fail", expected, f"SYN,ACK with Ack={answer.ack} instead of {syn.next}", frames)
-    return case.absent(expected, "no ACK of the SYN,ACK" if answer else "no SYN,ACK", frames)
+    lacking = "ACK of the SYN,ACK" if answer else "SYN,ACK"
+    return case.absent(expected, f"no {lacking}", f"the {lacking}", frames)
 
 
 def options(case: Case) -> Outcome:
@@ -96,12 +113,14 @@ def numbers(case: Case) -> Outcome:
                 return Outcome("fail", expected, actual, (segment.frame,))
             if segment.ack is not None and segment.ack > max(peer.newest, 1):
                 actual = f"Ack={segment.ack} in frame {segment.frame}, but the other side was seen to {peer.newest}"
-                return case.absent(expected, actual, (segment.frame,))
+                needed = f"the {PEER[segment.sender]}'s segments from Seq {peer.newest} on"
+                return case.absent(expected, actual, needed, (segment.frame,))
             me.note(segment)
         for role in BOTH:
             gap = _gap(connection, role)
             if gap:
-                return case.absent(expected, f"the {role}'s numbers {gap[0]} to {gap[1] - 1} are missing", gap[2:])
+                missing = f"the {role}'s numbers {gap[0]} to {gap[1] - 1}"
+                return case.absent(expected, f"{missing} are missing", f"the segments with {missing}", gap[2:])
         totals = ", ".join(f"{role} 0 to {sides[role].newest - 1}" for role in BOTH if sides[role].newest)
         return Outcome("pass", expected, f"numbers used: {totals}", connection.frames)
 
@@ -164,7 +183,7 @@ def acknowledged(case: Case) -> Outcome:
         if left:
             role, last, best = left
             actual = f"the {role} sent up to {last.end - 1}, acknowledged up to {best - 1}"
-            return case.absent(expected, actual, (last.frame,))
+            return case.absent(expected, actual, f"the {PEER[role]}'s Ack {last.end}", (last.frame,))
         sent = {role: sum(s.length for s in connection.sent_by(role) if not s.repeated) for role in BOTH}
         words = " and ".join(f"{sent[role]} bytes of the {role}" for role in BOTH)
         return Outcome("pass", expected, words, ())
@@ -189,7 +208,7 @@ def checksums(case: Case) -> Outcome:
     such frames tell nothing about the wire.
     """
     expected = "the checksum of RFC 1071 over pseudo-header, header and data"
-    packets = list(case.traffic.packets_of(case.story).values()) if case.story else []
+    packets = list(case.story.packets(case.traffic).values()) if case.story else []
     if not packets:
         return Outcome("skip", expected, "there is no frame to check")
     good = [packet for packet in packets if packet.checksum == "good"]
@@ -216,19 +235,39 @@ def close(case: Case) -> Outcome:
     def check(case: Case, connection: Connection) -> Outcome:
         found = connection.close
         opening = connection.handshake.status
+        if not found.complete and _is_spare(case, connection):
+            return _spared(expected, connection)
         if opening in ("refused", "unanswered", "incomplete"):
             return Outcome("skip", expected, f"the handshake is {opening}: there is nothing to close")
         if found.variant == "open" and _unacknowledged(connection):
             return Outcome("skip", expected, "bytes await their acknowledgement: the close has not begun")
         if found.variant == "reset":
             if connection.handshake.status == "midway":
-                return case.absent(expected, "a reset, of a connection whose beginning isn't there", found.frames)
+                actual = "a reset, of a connection whose beginning isn't there"
+                return case.absent(expected, actual, f"what came before frame {connection.frames[0]}", found.frames)
             hint = "a reset ends a connection at once; data on the way may be lost"
             return Outcome("fail", expected, f"a reset, begun by the {found.first_closer}", found.frames, hint)
         if found.complete:
             first = f"the {found.first_closer} first" if found.first_closer else "both at once"
             return Outcome("pass", expected, f"{found.variant} close, {first}", found.frames)
         words = {"open": "no FIN", "half-closed": f"only the {found.first_closer}'s FIN"}
-        return case.absent(expected, words.get(found.variant, "the last ACK isn't there"), found.frames)
+        return case.absent(
+            expected, words.get(found.variant, "the last ACK isn't there"), _missing_close(connection), found.frames
+        )
 
     return _each(case, expected, check)
+
+
+def _missing_close(connection: Connection) -> str:
+    """The segments that would complete the close."""
+    found = connection.close
+    if found.variant == "open":
+        return "each side's FIN and its ACK"
+    last = {
+        segment.sender: segment for segment in connection.segments if segment.flags & FIN and not segment.flags & RST
+    }
+    if found.variant == "half-closed" and found.first_closer is not None:
+        return f"the FIN of the {PEER[found.first_closer]} and its ACK"
+    missing = [f"the {PEER[role]}'s ACK of the {role}'s FIN (Ack={fin.next})" for role, fin in last.items()]
+    acked = {role: max((one.ack or 0 for one in connection.sent_by(PEER[role])), default=0) for role in last}
+    return "; ".join(text for text, (role, fin) in zip(missing, last.items(), strict=True) if acked[role] < fin.next)

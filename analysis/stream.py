@@ -3,7 +3,7 @@
 import heapq
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from analysis.packet import FIN, RST, SYN
 from analysis.segment import Role
@@ -22,13 +22,14 @@ class Piece(NamedTuple):
 class Stream:
     """The bytes that one side sent, in order, up to the first gap; `pieces` map them to frames.
 
-    `has_gap`: the side sent more, of which something was not captured. `is_ended`: a FIN follows the last byte.
+    `has_gap`: the side sent more, of which something was not captured. `ending`: what of that side
+    follows its last byte, a FIN (close) or a reset.
     """
 
     data: bytes
     pieces: tuple[Piece, ...]
     has_gap: bool
-    is_ended: bool
+    ending: Literal["open", "close", "reset"]
 
     def frames(self, start: int, end: int) -> tuple[int, ...]:
         """The frames that carried bytes `start` up to, not including, `end`."""
@@ -54,11 +55,12 @@ def reassemble(connection: Connection, role: Role) -> Stream:
     waiting: list[tuple[int, int, bytes]] = []  # a heap: position, frame, bytes
     data = bytearray()
     pieces: list[Piece] = []
-    reached, fin = 0, -1
+    reached, fin, reset = 0, -1, -1
     for segment in sorted(connection.sent_by(role), key=lambda one: one.frame in damaged):
-        if segment.flags & RST:
-            continue  # what it carries is no part of the stream (RFC 9293 §3.5.3)
         position = segment.seq + bool(segment.flags & SYN) - first
+        if segment.flags & RST:
+            reset = position
+            continue  # what it carries is no part of the stream (RFC 9293 §3.5.3)
         end = position + segment.length
         fin = end if segment.flags & FIN else fin
         reached = max(reached, end) if segment.length or segment.flags & FIN else reached
@@ -71,4 +73,7 @@ def reassemble(connection: Connection, role: Role) -> Stream:
             if new:
                 pieces.append(Piece(len(data), len(data) + len(new), frame))
                 data += new
-    return Stream(bytes(data), tuple(pieces), reached > len(data), fin == len(data))
+    ending: Literal["open", "close", "reset"] = "close" if fin == len(data) else "open"
+    if ending == "open" and reset == len(data):
+        ending = "reset"
+    return Stream(bytes(data), tuple(pieces), reached > len(data), ending)

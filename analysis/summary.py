@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from analysis.capture import Capture
 from analysis.dns import type_name
-from analysis.story import Traffic
+from analysis.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)

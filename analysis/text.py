@@ -1,5 +1,7 @@
 """Text from packets, made safe to print: nothing from a capture may move a cursor or reorder a line."""
 
+from collections.abc import Sequence
+
 
 def printable(text: str) -> str:
     r"""`text` with every control, format and bidirectional character written as \xNN or \uNNNN."""
@@ -20,6 +22,12 @@ def listed(frames: tuple[int, ...]) -> str:
         else:
             runs.append([frame])
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
+
+
+def some(items: Sequence[str], most: int = 6, separator: str = ", ") -> str:
+    """The first `most` of `items`, and how many more there are: a capture may hold thousands."""
+    rest = len(items) - most
+    return separator.join(items[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def plural(count: int, noun: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from analysis.dns import canonical
+from analysis.names import canonical
 from analysis.segment import Role
 from analysis.stream import Stream
 

@@ -1,13 +1,20 @@
 """Lookups: which answer belongs to which question, retries, outcomes, TCP."""
 
+import struct
+
 import dns.message
 import pytest
-from scapy.layers.dns import DNS, DNSRR
-from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.dns import DNS, DNSRR, DNSRROPT
+from scapy.layers.inet import IP, TCP, UDP, fragment
+from scapy.layers.l2 import Ether
 from scapy.packet import Packet as Scapy
 
-from analysis.dns import Lookup
+from analysis.dns import Edns, Lookup
+from analysis.dns_strays import Ignored
+from analysis.views.frames import frame_lines
 from tests.craft import CLIENT, NAME, RESOLVER, SERVER, Talk, answer, question, report
+
+MAC = "02:00:00:00:00:01"
 
 
 def lookups(frames: list[Scapy]) -> tuple[Lookup, ...]:
@@ -42,20 +49,146 @@ def test_a_question_asked_again_after_its_answer_is_another_lookup() -> None:
     assert len(lookups([question(), answer(SERVER), question(), answer(SERVER)])) == 2
 
 
-@pytest.mark.parametrize("change", [{"number": 8}, {"port": 5354}, {"name": "www.example.org"}, {"kind": "AAAA"}])
-def test_an_answer_to_another_question_is_ignored(change: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"number": 8}, "wrong id"),
+        ({"port": 5354}, "wrong port"),
+        ({"name": "www.example.org"}, "wrong question"),
+        ({"kind": "AAAA"}, "wrong question"),
+    ],
+)
+def test_an_answer_that_fits_but_for_one_thing_is_ignored_and_said(change: dict[str, object], reason: str) -> None:
     stray = answer(**({"kind": "A"} | change))  # type: ignore[arg-type]
-    assert one([question(), stray]).status == "unanswered"
+    found = one([question(), stray])
+    assert found.status == "unanswered"
+    assert found.ignored == (Ignored(2, reason, 1),)  # type: ignore[arg-type]
 
 
-def test_an_answer_from_another_address_is_ignored() -> None:
+def test_an_answer_from_another_address_is_ignored_and_said() -> None:
     stray = answer(SERVER)
     stray[IP].src = "10.0.0.54"
-    assert one([question(), stray]).status == "unanswered"
+    found = one([question(), stray, answer(SERVER)])
+    assert (found.status, found.response_frame) == ("answered", 3)
+    assert found.ignored == (Ignored(2, "wrong address", 1),)
+
+
+def test_an_answer_that_nothing_asked_for_belongs_to_no_lookup() -> None:
+    found = report([question(), answer(number=9, port=99, name="x.example")]).traffic
+    assert [lookup.ignored for lookup in found.lookups] == [()]
+    assert found.unasked == (Ignored(2, "unasked", None),)
+
+
+def test_of_two_answers_the_first_counts() -> None:
+    found = one([question(), answer(SERVER), answer("203.0.113.66")])
+    assert (found.addresses, found.ignored) == ((SERVER,), (Ignored(3, "second answer", 1),))
+
+
+def test_a_datagram_that_was_captured_twice_is_no_retry_and_no_second_answer() -> None:
+    asked, answered = question(), answer(SERVER)
+    found = one([asked, asked, answered, answered])
+    assert (found.query_frames, found.response_frame) == ((1,), 3)
+    assert found.ignored == (Ignored(2, "captured twice", 1), Ignored(4, "captured twice", 3))
 
 
 def test_truncated_is_an_outcome() -> None:
     assert one([question(), answer(tc=1)]).status == "truncated"
+
+
+def over_tcp(talk: Talk) -> list[Scapy]:
+    for frame in talk.frames:
+        segment = frame[TCP]
+        segment.sport, segment.dport = (53, segment.dport) if segment.sport == 80 else (segment.sport, 53)
+    return talk.frames
+
+
+def prefixed(*frames: Scapy) -> bytes:
+    return b"".join(len(bytes(frame[DNS])).to_bytes(2) + bytes(frame[DNS]) for frame in frames)
+
+
+def test_a_truncated_answer_and_the_one_over_tcp_are_one_lookup() -> None:
+    talk = Talk(server=RESOLVER).open().exchange(prefixed(question(number=8)), prefixed(answer(SERVER, number=8)))
+    found = one([question(), answer(tc=1), *over_tcp(talk.close())])
+    assert (found.transport, found.status, found.addresses) == ("tcp", "answered", (SERVER,))
+    assert (found.query_frames, found.response_frame) == ((1, 6), 8)
+    assert found.truncated is not None
+    assert found.truncated.frame == 2
+    assert "x2 tcp -> " in str(report([question(), answer(tc=1), *over_tcp(talk)]).exact)
+
+
+def test_a_truncated_answer_is_linked_with_its_own_question_alone() -> None:
+    talk = Talk(server=RESOLVER).open()
+    talk.exchange(prefixed(question(kind="AAAA", number=8)), prefixed(answer(number=8, kind="AAAA")))
+    found = lookups([question(), answer(tc=1), *over_tcp(talk)])
+    assert [(lookup.type, lookup.transport, lookup.status) for lookup in found] == [
+        ("A", "udp", "truncated"),
+        ("AAAA", "tcp", "nodata"),
+    ]
+
+
+def test_the_connection_that_carried_a_lookup_is_told_with_it() -> None:
+    talk = Talk(server=RESOLVER).open().exchange(prefixed(question(number=8)), prefixed(answer(SERVER, number=8)))
+    found = report([question(), answer(tc=1), *over_tcp(talk.close()), *Talk().open().exchange().close().frames])
+    assert found.story is not None
+    assert [len(found.story.carriers), len(found.story.connections)] == [1, 1]
+    assert [line.frame for line in frame_lines(found)] == list(range(1, 23))
+    assert found.verdict == "pass"
+
+
+def test_an_answer_in_fragments_is_read() -> None:
+    big = answer(*[f"198.51.100.{number}" for number in range(1, 101)])
+    pieces = [Ether(src=MAC, dst=MAC) / piece for piece in fragment(big[IP], fragsize=600)]
+    found = one([question(), *pieces])
+    assert (found.status, len(found.addresses), found.response_frame) == ("answered", 100, 1 + len(pieces))
+    assert found.frames == tuple(range(1, 2 + len(pieces)))
+    assert len(frame_lines(report([question(), *pieces]))) == 1 + len(pieces)
+
+
+def test_a_message_that_the_capture_cuts_off_is_an_answer_that_cant_be_read() -> None:
+    talk = Talk(server=RESOLVER).open().send("client", "PA", prefixed(question()))
+    talk.send("server", "PA", prefixed(answer(SERVER))[:-3])
+    assert one(over_tcp(talk)).status == "cut"
+
+
+def test_edns_is_shown() -> None:
+    frame = question()
+    frame[DNS].ar = DNSRROPT(rclass=1232, z=0x8000)
+    found = one([frame, answer(SERVER)])
+    assert found.queries[0].edns == Edns(0, 1232, True, ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "shown"),
+    [("MX", b"\0\x0a\x04mail\0", "10 mail."), ("TXT", b"\x03a b", '"a b"'), ("NS", b"\x03ns1\0", "ns1.")],
+)
+def test_other_types_are_shown(kind: str, data: bytes, shown: str) -> None:
+    number = {"MX": 15, "TXT": 16, "NS": 2}[kind]
+    response = answer(kind=kind)
+    response[DNS].ancount = 1
+    message = bytes(response[DNS]) + b"\xc0\x0c" + struct.pack("!HHIH", number, 1, 60, len(data)) + data
+    response[UDP].remove_payload()
+    found = one([question(kind=kind), response / message])
+    assert (found.status, found.answers[0].data) == ("answered", shown)
+
+
+LIES = {
+    "a count beyond the records": lambda message: message[:6] + b"\xff\xff" + message[8:],
+    "a length beyond the message": lambda message: message[:-6] + b"\xff\xff" + message[-4:],
+    "a name that points to itself": lambda message: message[:33] + b"\xc0\x21" + message[35:],
+    "two names that point to each other": lambda message: message[:33] + b"\xc0\x23\xc0\x21" + message[37:],
+    "a label that is too long": lambda message: message[:33] + b"\x7f" + message[34:],
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_an_answer_that_lies_is_malformed_and_a_better_one_may_follow(name: str) -> None:
+    lie = answer(SERVER)
+    message = LIES[name](bytes(lie[DNS]))
+    lie[UDP].remove_payload()
+    assert one([question(), lie / message]).status == "malformed"
+    found = one([question(), lie / message, answer(SERVER)])
+    assert (found.status, found.addresses, found.response_frame) == ("answered", (SERVER,), 3)
+    assert found.ignored == (Ignored(2, "malformed", 1),)
 
 
 def test_aliases_are_followed() -> None:
@@ -75,10 +208,7 @@ def test_messages_over_tcp_may_be_split_and_share_a_segment() -> None:
     stream = b"".join(len(query).to_bytes(2) + query for query in queries)
     back = b"".join(len(reply).to_bytes(2) + reply for reply in reversed(replies))
     talk.open().send("client", "PA", stream).send("server", "PA", back[:9]).send("server", "PA", back[9:])
-    for frame in talk.frames:
-        segment = frame[TCP]
-        segment.sport, segment.dport = (53, segment.dport) if segment.sport == 80 else (segment.sport, 53)
-    found = lookups(talk.frames)
+    found = lookups(over_tcp(talk))
     assert [(lookup.type, lookup.status, lookup.transport) for lookup in found] == [
         ("A", "answered", "tcp"),
         ("AAAA", "nodata", "tcp"),

@@ -15,9 +15,9 @@ from analysis.capture import parse_capture, read_capture
 from analysis.decode import decode
 from analysis.explain import _connection_sentences, explain
 from analysis.flows import Segments, find_flows
-from analysis.story import Traffic
 from analysis.tcp import Connection
 from analysis.tcp_events import EventKind, find_events, is_ordinary
+from analysis.traffic import Traffic
 from analysis.views.frames import tcp_info
 from lab.scenario import pack
 from tests.conftest import CAPTURES, HERE

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 
 from analysis.capture import parse_capture
 from analysis.segment import PEER, ROLES, Role
-from analysis.story import Traffic
 from analysis.stream import reassemble
 from analysis.tcp import Connection
+from analysis.traffic import Traffic
 from tests.model import Plan, Trace, clean_plans, pcap, plans, run
 
 CLIENT_PORT = 40000

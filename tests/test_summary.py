@@ -12,8 +12,8 @@ import pytest
 from analysis.capture import Capture, parse_capture, read_capture
 from analysis.flows import BATCH
 from analysis.report import make_report
-from analysis.story import Traffic
 from analysis.summary import summarise
+from analysis.traffic import Traffic
 from analysis.views.json import to_json
 from analysis.views.style import Style, columns
 from analysis.views.summary import render_summary, summary_to_json

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from analysis.carried import NOTHING
 from analysis.coverage import Coverage
 from analysis.sequence import exact_sequence, shape_of
 from analysis.story import Story
@@ -306,7 +307,7 @@ def test_datagrams_open_no_connection() -> None:
 
 def test_the_shape_of_a_close_keeps_its_acks_and_no_others() -> None:
     found = connection(CLOSES["four-segment"][0])
-    shape = shape_of(exact_sequence(Story("", (), (found,), ())))
+    shape = shape_of(exact_sequence(Story(("",), (), (found,), (NOTHING,), ())))
     assert [" ".join(line.split()) for line in str(shape).splitlines()] == [
         "client SYN",
         "server SYN,ACK",

@@ -21,7 +21,7 @@ from tests.craft import NAME, RESPONSE, Talk, connection, pcap
 Flights = list[tuple[str, bytes]]
 Adjust = Callable[[ssl.SSLContext], None]
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
-NOTHING = Stream(b"", (), has_gap=False, is_ended=False)
+NOTHING = Stream(b"", (), has_gap=False, ending="open")
 SNI, ALPN, VERSIONS, ECH = 0, 16, 43, 0xFE0D
 
 real = pytest.mark.needs("openssl")
@@ -113,7 +113,7 @@ def said(sender: str, flights: Flights) -> bytes:
 
 def stream(data: bytes) -> Stream:
     """All of it in frame 1."""
-    return Stream(data, (Piece(0, len(data), 1),), has_gap=False, is_ended=False)
+    return Stream(data, (Piece(0, len(data), 1),), has_gap=False, ending="open")
 
 
 def read(client: bytes, server: bytes = b"") -> Tls:
@@ -374,9 +374,9 @@ def test_the_first_fatal_alert_counts() -> None:
             hello + alert(10),
             (Piece(0, len(hello), 1), Piece(len(hello), len(hello) + 7, 9)),
             has_gap=False,
-            is_ended=False,
+            ending="open",
         ),
-        Stream(alert(112, level=1) + alert(40) + alert(50), (Piece(0, 21, 5),), has_gap=False, is_ended=False),
+        Stream(alert(112, level=1) + alert(40) + alert(50), (Piece(0, 21, 5),), has_gap=False, ending="open"),
     )
     assert found is not None
     assert found.alert == "the server's alert: handshake failure (40)"

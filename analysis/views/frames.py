@@ -4,15 +4,17 @@ One difference is meant: a body that the close delimits ends a message in its la
 the FIN's frame in tshark, which then doesn't show the FIN.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from analysis.dns import Message, Record
 from analysis.http import Exchange
-from analysis.packet import Packet
+from analysis.packet import UDP, Packet
 from analysis.report import Report
 from analysis.segment import Segment, flag_names
+from analysis.story import Story
 from analysis.tcp import Connection
 from analysis.text import printable
 
@@ -74,19 +76,61 @@ def frame_lines(report: Report) -> tuple[FrameLine, ...]:
         return ()
     start = report.capture.frames[0].time_ns
     decimals = 9 if np.any(report.capture.frames.time_ns % 1000) else 6
+    infos = _infos(report, story)
+    packets = story.packets(report.traffic).items()
+    lines = [_line(packet, start, decimals, *infos[frame]) for frame, packet in packets if frame in infos]
+    lines += _fragment_lines(report, story, start, decimals)
+    return tuple(sorted(lines, key=lambda line: line.frame))
+
+
+def _infos(report: Report, story: Story) -> dict[int, tuple[str, str]]:
+    """Protocol and info by frame."""
     infos: dict[int, tuple[str, str]] = {}
-    ends = _message_ends(story.exchanges)
-    parts = {frame for one in story.exchanges for frame in (*one.request_frames, *one.response_frames)}
-    for connection in story.connections:
-        for segment in connection.segments:
-            part = " [TCP segment of a reassembled PDU]" if segment.frame in parts else ""
-            infos[segment.frame] = ends.get(segment.frame) or ("TCP", tcp_info(connection, segment) + part)
     in_story = set(story.frames)
-    for message in report.traffic.messages:
+    for message in report.traffic.messages:  # several may have come in one segment
         if message.frame in in_story:
-            infos.setdefault(message.frame, ("DNS", dns_info(message)))
-    packets = report.traffic.packets_of(story).items()
-    return tuple(_line(packet, start, decimals, *infos[frame]) for frame, packet in packets if frame in infos)
+            before = infos.get(message.frame)
+            infos[message.frame] = ("DNS", f"{before[1]}; {dns_info(message)}" if before else dns_info(message))
+    ends = {**_message_ends(story.exchanges), **_hello_ends(story)}
+    parts = {frame for one in story.exchanges for frame in (*one.request_frames, *one.response_frames)}
+    parts |= {frame for lookup in story.lookups for frame in lookup.frames}
+    for connection in (*story.connections, *story.carriers):
+        for segment in connection.segments:
+            part = " [TCP segment of a reassembled PDU]" if segment.frame in parts and segment.length else ""
+            info = ends.get(segment.frame) or ("TCP", tcp_info(connection, segment) + part)
+            infos.setdefault(segment.frame, info)
+    return infos
+
+
+def _hello_ends(story: Story) -> dict[int, tuple[str, str]]:
+    """Protocol and info of the frames that complete TLS's hellos."""
+    ends: dict[int, tuple[str, str]] = {}
+    for connection, carried in zip(story.connections, story.carried, strict=True):
+        tls = carried.tls
+        if tls is None:
+            continue
+        version = (tls.version or "TLS").replace("TLS ", "TLSv")
+        for segment in connection.segments:
+            if segment.frame in tls.hello_frames:
+                name = f" (SNI={tls.server_name})" if tls.server_name and segment.sender == "client" else ""
+                hello = "Client Hello" if segment.sender == "client" else "Server Hello"
+                ends[segment.frame] = (version, hello + name)
+    return ends
+
+
+def _fragment_lines(report: Report, story: Story, start: int, decimals: int) -> Iterator[FrameLine]:
+    """The fragments before the one that completed a datagram of the story."""
+    packets, in_story = report.traffic.packets, set(story.frames)
+    for datagram in packets.whole.values():
+        whole = datagram.frames[-1]
+        for piece in datagram.pieces[:-1] if whole in in_story else ():
+            protocol = "UDP" if piece.protocol == UDP else "TCP"
+            place = f"proto={protocol} {piece.protocol}, off={piece.offset}, ID={piece.ident:04x}"
+            frame = packets.frames[piece.frame - 1]
+            ends = packets.address(piece.source), packets.address(piece.target)
+            info = f"Fragmented IP protocol ({place}) [Reassembled in #{whole}]"
+            time_ns, name = max(0, frame.time_ns - start), f"IPv{piece.version}"
+            yield FrameLine(piece.frame, time_ns, decimals, *ends, name, frame.wire_length, info)
 
 
 def _line(packet: Packet, start: int, decimals: int, protocol: str, info: str) -> FrameLine:

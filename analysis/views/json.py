@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from analysis.capture import Capture
+from analysis.carried import Carried
 from analysis.dns import Lookup
+from analysis.health import cut_frames
 from analysis.http import Exchange
 from analysis.packet import RST, SYN, option_text
 from analysis.report import Report
@@ -17,6 +19,7 @@ from analysis.sequence import OPTION_NAMES, exact_sequence, flag_word, shape_of
 from analysis.story import Story
 from analysis.tcp import Connection
 from analysis.tcp_events import SENT_AGAIN
+from analysis.tls import Tls
 from analysis.views.frames import frame_lines
 
 SCHEMA = "handshake-lab/report/1"
@@ -28,10 +31,19 @@ def to_json(report: Report) -> dict[str, Any]:
     """The report as plain values; frame lists are numbers from 1, references are indexes."""
     return {
         "schema": SCHEMA,
-        "capture": capture_values(report.capture, report.traffic.packets.others),
+        "capture": {
+            **capture_values(report.capture, report.traffic.packets.others),
+            "health": report.health,
+            "problems": [doubt.text for doubt in report.doubts if doubt.needed] or list(report.capture.problems),
+            "notes": [doubt.text for doubt in report.doubts if not doubt.needed],
+            "doubts": [{**doubt._asdict(), "frames": list(doubt.frames)} for doubt in report.doubts],
+        },
         "lookups": [_lookup(lookup) for lookup in report.traffic.lookups],
         "unasked_responses": [one.frame for one in report.traffic.unasked],
-        "connections": [_connection(connection) for connection in report.traffic.connections],
+        "connections": [
+            _connection(connection, carried)
+            for connection, carried in zip(report.traffic.connections, report.traffic.carried, strict=True)
+        ],
         "stories": _stories(report),
         "chosen_story": {
             "index": None if report.story is None else report.stories.index(report.story),
@@ -56,15 +68,19 @@ def iso_time(time_ns: int) -> str:
 def capture_values(capture: Capture, others: Mapping[str, int]) -> dict[str, Any]:
     """What is known of the file; `others`: frames that are neither UDP nor TCP, by name."""
     times = capture.frames.time_ns
+    _, cut = cut_frames(capture)
     return {
         "path": capture.path,
         "format": capture.format,
+        "compressed": capture.compressed,
         "frame_count": len(capture.frames),
         "link_types": np.flatnonzero(np.bincount(capture.frames.link_type)).tolist(),
         "first_time": iso_time(int(times[0])) if len(times) else None,
         "last_time": iso_time(int(times[-1])) if len(times) else None,
-        "health": capture.health,
-        "problems": list(capture.problems),
+        "health": "incomplete" if cut else capture.health,
+        "problems": [*capture.problems, *([cut] if cut else [])],
+        "notes": list(capture.notes),
+        "comments": [asdict(comment) for comment in capture.comments],
         "other_frames": dict(sorted(others.items())),
     }
 
@@ -92,7 +108,7 @@ def _edns(lookup: Lookup) -> dict[str, Any] | None:
     return None if edns is None else {**asdict(edns), "options": list(edns.options)}
 
 
-def _connection(connection: Connection) -> dict[str, Any]:
+def _connection(connection: Connection, carried: Carried) -> dict[str, Any]:
     close = connection.close
     roles: tuple[Role, ...] = ("client", "server")
     return {
@@ -129,6 +145,22 @@ def _connection(connection: Connection) -> dict[str, Any]:
             for role in roles
         },
         "events": [event._asdict() for event in connection.events],
+        "protocol": carried.protocol,
+        "tls": None if carried.tls is None else _tls(carried.tls),
+    }
+
+
+def _tls(tls: Tls) -> dict[str, Any]:
+    return {
+        "server_name": tls.server_name,
+        "version": tls.version,
+        "offered": list(tls.offered),
+        "alpn": tls.alpn,
+        "offered_alpn": list(tls.offered_alpn),
+        "cipher": tls.cipher,
+        "alert": tls.alert,
+        "has_ech": tls.has_ech,
+        "hello_frames": list(tls.hello_frames),
     }
 
 
@@ -158,8 +190,10 @@ def _story(story: Story, report: Report, lookups: dict[int, int], connections: d
     exact = report.exact if chosen else exact_sequence(story)
     return {
         "name": story.name,
+        "names": list(story.names),
         "lookups": [lookups[id(lookup)] for lookup in story.lookups],
         "connections": [connections[id(connection)] for connection in story.connections],
+        "carriers": [connections[id(connection)] for connection in story.carriers],
         "exchanges": [_exchange(exchange) for exchange in story.exchanges],
         "segments": [
             _segment(connection, segment, index)
@@ -174,6 +208,7 @@ def _exchange(exchange: Exchange) -> dict[str, Any]:
     return {
         "method": exchange.method,
         "target": exchange.target,
+        "version": exchange.version,
         "status": exchange.status,
         "problem": exchange.problem,
         "request_frames": list(exchange.request_frames),

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
+from analysis.carried import Carried
 from analysis.dns import Lookup, Message
 from analysis.packet import ACK, FIN, RST, SYN
 from analysis.report import Report
 from analysis.segment import Segment, flag_names
 from analysis.story import Story
 from analysis.tcp import Connection
-from analysis.text import plural, printable
+from analysis.text import plural, printable, some
 
 CLOSE_NOTES = {
     "three-segment": "the ACK of the first FIN rides on the second FIN: three segments, not four",
@@ -63,8 +65,11 @@ def _phases(story: Story) -> Iterator[Phase]:
     questions = plural(len(story.lookups), "question")
     either = "; the answers may come in either order" if len(story.lookups) > 1 else ""
     yield Phase("Name lookup", f"{questions}, {kinds}{either}", tuple(rows))
+    for connection in story.carriers:
+        carried = tuple(_segment_row(connection, segment, {}, "resolver") for segment in connection.segments)
+        yield Phase("TCP to the resolver", "it carries the lookup, each message behind its length", carried)
     texts = _texts(story)
-    for number, connection in enumerate(story.connections, 1):
+    for number, (connection, carries) in enumerate(zip(story.connections, story.carried, strict=True), 1):
         suffix = f" {number}" if len(story.connections) > 1 else ""
         handshake, exchange, close = _parts(connection)
         rows_of = [
@@ -73,12 +78,18 @@ def _phases(story: Story) -> Iterator[Phase]:
         opening = OPENINGS[connection.handshake.kind or "three-way"]
         yield Phase(f"{opening}{suffix}", _opening_remark(connection), rows_of[0])
         yield Phase(
-            f"HTTP exchange{suffix}" if texts else f"Data{suffix}",
-            "Ack is the next byte expected, no count of packets",
+            f"{_data_title(carries)}{suffix}",
+            carries.tls.summary if carries.tls else "Ack is the next byte expected, no count of packets",
             rows_of[1],
         )
         variant = connection.close.variant
         yield Phase(f"{variant.capitalize()} close{suffix}", _closing_remark(connection), rows_of[2])
+
+
+def _data_title(carries: Carried) -> str:
+    if carries.exchanges:
+        return "HTTP exchange"
+    return "TLS, encrypted" if carries.tls else carries.protocol or "Data"
 
 
 def _opening_remark(connection: Connection) -> str:
@@ -140,7 +151,7 @@ def _lookup_rows(lookup: Lookup) -> Iterator[Row]:
 def _answer(lookup: Lookup) -> str:
     """Aliases and addresses; of a type without addresses, its records."""
     records = () if lookup.addresses else (record.data for record in lookup.answers if record.type == lookup.type)
-    return printable(", ".join((*lookup.cnames, *lookup.addresses, *records)))
+    return printable(some((*lookup.cnames, *lookup.addresses, *records)))
 
 
 def _over_tcp(message: Message) -> str:
@@ -157,7 +168,9 @@ def _texts(story: Story) -> dict[int, str]:
     return texts
 
 
-def _segment_row(connection: Connection, segment: Segment, texts: dict[int, str]) -> Row:
+def _segment_row(
+    connection: Connection, segment: Segment, texts: dict[int, str], server: Literal["server", "resolver"] = "server"
+) -> Row:
     numbers = f"Seq={segment.seq}" + ("" if segment.ack is None else f", Ack={segment.ack}")
     text = texts.get(segment.frame) if segment.length else None
     if text:
@@ -169,4 +182,4 @@ def _segment_row(connection: Connection, segment: Segment, texts: dict[int, str]
         packet = f"{flag_names(segment.flags & (FIN | SYN | RST | ACK))} ({numbers})"
     kinds = [event.kind.replace("-", " ") for event in connection.events_in.get(segment.frame, ())]
     odd = "".join(f", {kind}" for kind in kinds)
-    return Row("client", packet + odd, "server", segment.sender == "client", segment.frame)
+    return Row("client", packet + odd, server, segment.sender == "client", segment.frame)

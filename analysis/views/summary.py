@@ -21,7 +21,7 @@ def render_summary(summary: Summary, style: Style) -> str:
     if len(capture.frames):
         lines += style.wrapped(f"{values['first_time']} to {values['last_time']}", "  ", "  ")
     lines += _counts(style, "neither UDP nor TCP", summary.others)
-    for problem in capture.problems:
+    for problem in values["problems"]:
         lines += style.wrapped(printable(problem), style.paint("inconclusive", "! "), "  ")
     lines += ["", style.paint("heading", plural_of(summary.lookup_count, "lookup"))]
     lines += _counts(style, "outcome", summary.lookups)

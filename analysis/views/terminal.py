@@ -13,6 +13,7 @@ from analysis.views.style import Style, columns
 MARKS = {"pass": "✓", "fail": "✗", "skip": "–", "inconclusive": "?"}
 CONTINUATION = " " * 6
 FINDING_INDENT = " " * 4
+MOST_COMMENTS = 5
 
 
 def render(report: Report, style: Style, *, with_explanations: bool = False) -> str:
@@ -42,9 +43,23 @@ def _about(report: Report, style: Style) -> list[str]:
         others = ", ".join(f"{count} {kind}" for kind, count in sorted(report.traffic.packets.others.items()))
         kinds = f"; neither UDP nor TCP: {others}" if others else ""
         lines += style.wrapped(f"{plural(left_out, 'other frame')} left out{kinds}.", "", "  ")
-    for problem in capture.problems:
+    for doubt in report.doubts:
+        mark = style.paint("inconclusive", "! ") if doubt.needed else style.paint("dim", "· ")
+        lines += style.wrapped(printable(doubt.text), mark, "  ")
+    for problem in () if report.doubts else capture.problems:
         lines += style.wrapped(printable(problem), style.paint("inconclusive", "! "), "  ")
-    return lines
+    return lines + _comments(report, style)
+
+
+def _comments(report: Report, style: Style) -> list[str]:
+    """What people wrote into the file."""
+    comments = report.capture.comments
+    lines: list[str] = []
+    for comment in comments[:MOST_COMMENTS]:
+        of = "the file" if comment.frame is None else f"frame {comment.frame}"
+        lines += style.wrapped(printable(comment.text), f"comment on {of}: ", "  ")
+    more = len(comments) - MOST_COMMENTS
+    return lines + ([f"and {plural(more, 'more comment')}"] if more > 0 else [])
 
 
 def _frames(report: Report, style: Style, sentences: dict[int, str]) -> list[str]:
@@ -96,7 +111,7 @@ def _finding(finding: Finding, style: Style) -> list[str]:
     lines = [f"{mark} {finding.rule:<17} {title.removeprefix(FINDING_INDENT)}", *rest]
     details = [("expected", finding.expected), ("found", finding.actual)]
     if finding.status != "pass":
-        details += [("hint", finding.hint), ("source", finding.reference)]
+        details += [("needed", finding.needed), ("hint", finding.hint), ("source", finding.reference)]
     for label, text in details:
         if text:
             indent = FINDING_INDENT + " " * 10

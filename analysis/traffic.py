@@ -1,0 +1,63 @@
+"""All that was found in a capture: what is counted is found at once, what is told when it is asked for."""
+
+from functools import cached_property
+
+from analysis.capture import Capture
+from analysis.carried import NOTHING, Carried, read_carried
+from analysis.decode import decode
+from analysis.dns import Lookup, Message, find_lookups, find_messages
+from analysis.dns_pairs import DNS_PORT, Source, pair_messages
+from analysis.dns_strays import Ignored
+from analysis.tcp import Connection, find_connections
+
+
+class Traffic:
+    """Packets, connections, lookups and exchanges of `capture`."""
+
+    def __init__(self, capture: Capture) -> None:
+        self.capture = capture
+        self.packets = decode(capture.frames)
+        self.connections: tuple[Connection, ...] = find_connections(self.packets)
+        self.pairing = pair_messages(self.packets, self.connections)
+
+    @cached_property
+    def _messages(self) -> dict[Source, Message]:
+        return find_messages(self.packets, self.connections)
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return tuple(self._messages.values())
+
+    @cached_property
+    def _lookups(self) -> tuple[tuple[Lookup, ...], tuple[Ignored, ...]]:
+        return find_lookups(self.pairing, self._messages)
+
+    @property
+    def lookups(self) -> tuple[Lookup, ...]:
+        return self._lookups[0]
+
+    @property
+    def unasked(self) -> tuple[Ignored, ...]:
+        """Responses that come close to no query of the capture."""
+        return self._lookups[1]
+
+    @cached_property
+    def carried(self) -> tuple[Carried, ...]:
+        """What the connection at the same index carries; of those to a resolver, the lookups tell."""
+        return tuple(
+            NOTHING if connection.server_port == DNS_PORT else read_carried(connection)
+            for connection in self.connections
+        )
+
+    @cached_property
+    def carrier_in(self) -> dict[int, int]:
+        """The connection that carried DNS messages, by each frame that did."""
+        frames = {frame for message in self.messages if message.transport == "tcp" for frame in message.frames}
+        if not frames:
+            return {}
+        return {
+            frame: index
+            for index, connection in enumerate(self.connections)
+            if connection.server_port == DNS_PORT
+            for frame in frames.intersection(connection.frames)
+        }

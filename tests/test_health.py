@@ -1,0 +1,197 @@
+"""Whether a capture can be trusted: what it lacks or has twice, and that no rule fails for want of frames."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from scapy.layers.inet import IP
+from scapy.packet import Packet as Scapy
+
+from analysis.capture import Capture, parse_capture
+from analysis.health import Doubt
+from analysis.report import Report, make_report
+from tests.craft import CLIENT, REQUEST, RESPONSE, SERVER, Talk, lookup, pcap, report
+
+RESPONSE_OF_3000 = b"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n" + b"x" * 3000
+
+
+def doubts(found: Report) -> dict[str, Doubt]:
+    return {doubt.kind: doubt for doubt in found.doubts}
+
+
+def statuses(found: Report) -> dict[str, str]:
+    return {finding.rule: finding.status for finding in found.findings}
+
+
+def snapped(frames: list[Scapy], length: int, only: Callable[[int], bool] = lambda _: True) -> Capture:
+    """The frames as a snap length would leave them, where `only` holds for a frame's number."""
+    whole = parse_capture(pcap(frames), "snapped.pcap")
+    captured = whole.frames.captured.copy()
+    for index in range(len(captured)):
+        if only(index + 1):
+            captured[index] = min(captured[index], length)
+    return replace(whole, frames=replace(whole.frames, captured=captured))
+
+
+def download() -> Talk:
+    """A response in three segments, each acknowledged."""
+    talk = Talk().open().send("client", "PA", REQUEST).send("server", "A")
+    for start in range(0, len(RESPONSE_OF_3000), 1400):
+        talk.send("server", "PA", RESPONSE_OF_3000[start : start + 1400]).send("client", "A")
+    return talk
+
+
+def without(frames: list[Scapy], *places: int) -> list[Scapy]:
+    return [frame for place, frame in enumerate(frames) if place not in places]
+
+
+WHOLE = lookup() + download().close().frames
+FIRST_DATA = 7  # the place of the response's first segment
+
+
+def test_a_whole_capture_is_not_doubted() -> None:
+    found = report(WHOLE)
+    assert (found.doubts, found.health, found.verdict) == ((), "unknown", "pass")
+
+
+def test_a_vouched_capture_is_never_doubted() -> None:
+    assert report(without(WHOLE, FIRST_DATA), "complete").doubts == ()
+
+
+def test_acknowledged_bytes_that_were_not_captured_are_the_captures_fault() -> None:
+    found = report(without(WHOLE, FIRST_DATA + 2))
+    doubt = doubts(found)["unseen"]
+    assert doubt.needed == "the server's segments from Seq 1401 on"
+    assert (found.health, found.verdict) == ("incomplete", "inconclusive")
+    for rule in ("capture.whole", "tcp.numbers", "http.complete"):
+        (finding,) = [one for one in found.findings if one.rule == rule]
+        assert finding.status == "inconclusive"
+        assert finding.needed
+
+
+def test_bytes_lost_in_the_network_and_sent_again_are_no_fault_of_the_capture() -> None:
+    talk = Talk().open().send("client", "PA", REQUEST).send("server", "A")
+    start = talk.next["server"]
+    talk.send("server", "PA", RESPONSE[9:], seq=start + 9).send("client", "A", ack=start)
+    talk.send("server", "PA", RESPONSE, seq=start).send("client", "A")
+    found = report(lookup() + talk.close().frames)
+    assert (found.doubts, found.verdict) == ((), "pass")
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_one_side_only_is_said_and_fails_nothing(side: str) -> None:
+    address = CLIENT if side == "client" else SERVER
+    found = report([frame for frame in WHOLE[2:] if frame[IP].src == address])
+    assert "only" in doubts(found)["one-sided"].text
+    assert "fail" not in statuses(found).values()
+    assert found.verdict == "inconclusive"
+
+
+def test_a_syn_alone_is_unanswered_not_one_sided() -> None:
+    assert doubts(report(Talk().send("client", "S").frames)) == {}
+
+
+def test_a_capture_that_started_midway_says_what_would_be_needed() -> None:
+    found = report(WHOLE[5:])
+    assert doubts(found)["midway"].needed == "its SYN, SYN,ACK and ACK, before frame 1"
+    (finding,) = [one for one in found.findings if one.rule == "tcp.handshake"]
+    assert (finding.status, finding.needed) == ("inconclusive", "SYN, SYN,ACK and ACK, before frame 1")
+
+
+def test_a_capture_that_ended_early_says_what_would_be_needed() -> None:
+    found = report(lookup() + download().frames)
+    assert doubts(found)["ended-early"].needed == ""  # nobody knows whether there was more
+    (finding,) = [one for one in found.findings if one.rule == "tcp.close"]
+    assert (finding.status, finding.needed) == ("inconclusive", "each side's FIN and its ACK")
+
+
+def test_the_missing_last_ack_is_named_with_its_number() -> None:
+    found = report(WHOLE[:-1])
+    assert "no-final-ack" in doubts(found)
+    (finding,) = [one for one in found.findings if one.rule == "tcp.close"]
+    assert finding.status == "inconclusive"
+    assert finding.needed == f"the client's ACK of the server's FIN (Ack={len(RESPONSE_OF_3000) + 2})"
+
+
+def test_one_fin_alone_wants_the_others() -> None:
+    found = report(WHOLE[:-2])
+    (finding,) = [one for one in found.findings if one.rule == "tcp.close"]
+    assert finding.needed == "the FIN of the server and its ACK"
+
+
+def test_frames_that_were_captured_twice_count_once() -> None:
+    twice = [frame for frame in WHOLE for _ in range(2)]
+    content = bytearray(pcap(twice))
+    found = make_report(parse_capture(bytes(content), "twice"))
+    assert found.traffic.lookups[0].query_frames == (1,)
+    assert len(doubts(found)["captured-twice"].frames) >= len(WHOLE) - 8  # equal bare ACKs may be twins or not
+    assert found.verdict == "pass"
+
+
+def test_a_snap_length_that_cut_the_body_makes_its_length_inconclusive() -> None:
+    found = make_report(snapped(WHOLE, 200))
+    doubt = doubts(found)["snap-length"]
+    assert doubt.needed == "the whole of frames 8, 10, 12"
+    assert statuses(found)["http.complete"] == "inconclusive"
+    assert statuses(found)["http.exchange"] == "pass"  # its head is there
+    assert "fail" not in statuses(found).values()
+
+
+def test_a_snap_length_that_cut_other_frames_alone_is_only_said() -> None:
+    other = Talk(server="203.0.113.99", port=50000).open().send("client", "PA", b"z" * 900).frames
+    found = make_report(snapped(WHOLE + other, 200, lambda number: number > len(WHOLE)))
+    assert doubts(found)["snap-length"].needed == ""
+    assert found.verdict == "pass"
+
+
+def test_headers_that_were_cut_leave_everything_open() -> None:
+    found = make_report(snapped(WHOLE, 30))
+    assert (found.story, found.verdict) == (None, "inconclusive")
+    assert doubts(found)["snap-length"].needed == "whole frames"
+
+
+def test_an_answer_that_was_cut_decides_nothing() -> None:
+    found = make_report(snapped(lookup(), 80, lambda number: number == 2))
+    assert found.traffic.lookups[0].status == "cut"
+    (finding,) = [one for one in found.findings if one.rule == "dns.answered"]
+    assert (finding.status, finding.needed) == ("inconclusive", "the whole of frame 2")
+
+
+def test_segments_larger_than_a_wires_frames_are_offload() -> None:
+    talk = Talk().open().exchange(response=RESPONSE_OF_3000).close()
+    found = report(lookup() + talk.frames)
+    assert "segmentation offload" in doubts(found)["offload"].text
+    assert (found.health, found.verdict) == ("unknown", "pass")
+
+
+def test_frames_out_of_order_in_time_are_said() -> None:
+    capture = parse_capture(pcap(WHOLE), "a")
+    times = capture.frames.time_ns.copy()
+    times[3] += 2_000_000
+    content = bytearray(pcap(WHOLE))
+    at = int(capture.frames.start[3]) - 12
+    content[at : at + 4] = int(times[3] % 1_000_000_000).to_bytes(4, "little")
+    found = make_report(parse_capture(bytes(content), "a"))
+    assert "not in order of time" in doubts(found)["note"].text
+    assert found.verdict == "pass"
+
+
+@pytest.mark.parametrize("missing", range(len(WHOLE)))
+def test_no_frame_that_is_missing_from_a_good_capture_makes_a_rule_fail(missing: int) -> None:
+    found = report(without(WHOLE, missing))
+    failed = [finding for finding in found.findings if finding.status == "fail"]
+    assert failed == []
+
+
+def test_any_pair_of_missing_frames_makes_no_rule_fail() -> None:
+    for first in range(len(WHOLE)):
+        for second in range(first):
+            found = report(without(WHOLE, first, second))
+            failed = [finding for finding in found.findings if finding.status == "fail"]
+            assert failed == [], (first, second)
+
+
+def test_every_inconclusive_finding_says_what_would_decide_it() -> None:
+    for missing in range(len(WHOLE)):
+        for finding in report(without(WHOLE, missing)).findings:
+            assert bool(finding.needed) == (finding.status == "inconclusive"), finding

@@ -111,6 +111,24 @@ def bench(_: Context, only="", runs=20, repeat=200, frames=1_000_000):  # type: 
     raise Exit(code=0 if commands().bench(only or None, runs, repeat, frames) else 1)
 
 
+@task(
+    help={
+        "count": "how many damaged captures",
+        "first": "the number of the first one",
+        "seed": "what the damage is made of: the same seed and number give the same capture",
+        "jobs": "worker processes; 0: one for each core",
+        "corpus": "a folder of further captures to damage",
+        "keep": "the folder for captures that fail; left out: fuzz-failures",
+        "engine": "atheris: guided by coverage, where that is installed",
+    }
+)
+@for_people
+def fuzz(_: Context, count=100_000, first=0, seed=1, jobs=0, corpus="", keep="", engine=""):  # type: ignore[no-untyped-def]
+    """Damage captures, and give them to the whole analysis: no crash, no hang, bounded memory."""
+    good = commands().fuzz(count, first, seed, jobs=jobs, corpus=corpus, keep=keep, engine=engine)
+    raise Exit(code=0 if good else 1)
+
+
 @task
 @for_people
 def docs(_: Context):  # type: ignore[no-untyped-def]

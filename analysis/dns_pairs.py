@@ -39,15 +39,12 @@ class Raw(NamedTuple):
     """A message as captured. `is_cut`: `data` is only its beginning. `twin`: the row that holds the same datagram."""
 
     source: Source
+    transport: str
     sender: int
     receiver: int
     data: bytes
     is_cut: bool
     twin: int | None = None
-
-    @property
-    def transport(self) -> str:
-        return "udp" if isinstance(self.source, int) else "tcp"
 
 
 @dataclass(slots=True)
@@ -161,11 +158,13 @@ def _raw_messages(packets: Packets, connections: Iterable[Connection]) -> Iterat
     streams = (_tcp_messages(connection) for connection in carriers)
     over_tcp = deque(sorted((raw for stream in streams for raw in stream), key=_completed))
     frames = packets.column("frame")
-    for raw, row in _datagrams(packets):
-        while over_tcp and _completed(over_tcp[0])[0] < frames[row]:
+    datagrams = _datagrams(packets)
+    while over_tcp and (raw := next(datagrams, None)) is not None:
+        while over_tcp and _completed(over_tcp[0])[0] < frames[raw.source]:
             yield over_tcp.popleft()
         yield raw
     yield from over_tcp
+    yield from datagrams
 
 
 def _completed(raw: Raw) -> tuple[int, int]:
@@ -174,21 +173,25 @@ def _completed(raw: Raw) -> tuple[int, int]:
     return raw.source.frames[-1], raw.source.place
 
 
-def _datagrams(packets: Packets) -> Iterator[tuple[Raw, int]]:
-    """Each datagram from or to port 53, and its row."""
+def _datagrams(packets: Packets) -> Iterator[Raw]:
+    """Each datagram from or to port 53; its source is its row."""
     source, target = packets.columns["source"], packets.columns["target"]
     port = np.uint64(0xFFFF)
     at_port = (source & port == DNS_PORT) | (target & port == DNS_PORT)
     rows = np.flatnonzero(at_port & (packets.column("protocol") == UDP))
-    data, whole, copies = packets.frames.data, packets.whole, DatagramCopies(packets)
+    data, whole, copies = packets.frames.data, packets.whole, DatagramCopies(packets, rows)
     for first in range(0, len(rows), BLOCK):
         some = rows[first : first + BLOCK]
         start, end = packets.payload_bounds(some)
-        columns = (some, source[some], target[some], start, end, packets.columns["length"][some])
-        for row, sender, receiver, begin, stop, length in zip(*(column.tolist() for column in columns), strict=True):
-            payload = packets.payload(row) if row in whole else data[begin:stop]
-            twin = copies.note(row, sender, receiver, payload)
-            yield Raw(row, sender, receiver, payload, len(payload) < length, twin), row
+        cut = end - start < packets.columns["length"][some]
+        columns = (some, source[some], target[some], start, end, cut)
+        for row, sender, receiver, begin, stop, is_cut in zip(*(column.tolist() for column in columns), strict=True):
+            payload = data[begin:stop]
+            if row in whole:
+                payload = packets.payload(row)
+                is_cut = len(payload) < int(packets.columns["length"][row])  # noqa: PLW2901 - it is elsewhere
+            twin = copies.note(row, sender, receiver, payload) if row in copies.candidates else None
+            yield Raw(row, "udp", sender, receiver, payload, is_cut, twin)
 
 
 def _tcp_messages(connection: Connection) -> Iterator[Raw]:
@@ -202,5 +205,5 @@ def _tcp_messages(connection: Connection) -> Iterator[Raw]:
             start, position = position, position + 2 + length
             frames = stream.frames(start, min(position, len(stream.data)))
             source = TcpMessage(frames, start, sender, receiver)
-            yield Raw(source, sender, receiver, stream.data[start + 2 : position], position > len(stream.data))
+            yield Raw(source, "tcp", sender, receiver, stream.data[start + 2 : position], position > len(stream.data))
     connection.forget_segments()  # of thousands of such connections hardly one is shown

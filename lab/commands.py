@@ -188,6 +188,19 @@ def bench(only: str | None, runs: int, repeat: int, frames: int) -> bool:
     return good
 
 
+def fuzz(count: int, first: int, seed: int, *, jobs: int, corpus: str, keep: str, engine: str) -> bool:
+    """`invoke fuzz`: damaged captures for the whole analysis; whether none of them made it fail."""
+    import os
+
+    from lab.fuzz import KEEP, Job
+    from lab.fuzz import fuzz as run_fuzz
+
+    job = Job(count, first, seed, jobs or os.cpu_count() or 1, corpus, Path(keep or KEEP))
+    table, good = run_fuzz(job, engine, say)
+    print(table)
+    return good
+
+
 def write_docs(folder: Path) -> None:
     """`invoke docs`: write the pages of the documentation that are made of the code."""
     from analysis.views.states import states_page

@@ -79,7 +79,7 @@ def _phases(story: Story) -> Iterator[Phase]:
         yield Phase(f"{opening}{suffix}", _opening_remark(connection), rows_of[0])
         yield Phase(
             f"{_data_title(carries)}{suffix}",
-            carries.tls.summary if carries.tls else "Ack is the next byte expected, no count of packets",
+            printable(carries.tls.summary) if carries.tls else "Ack is the next byte expected, no count of packets",
             rows_of[1],
         )
         variant = connection.close.variant

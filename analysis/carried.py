@@ -34,6 +34,7 @@ def read_carried(connection: Connection) -> Carried:
     if not connection.life.has_data:
         return NOTHING
     client, server = reassemble(connection, "client"), reassemble(connection, "server")
+    connection.forget()
     exchanges = read_exchanges(client, server)
     if exchanges:
         return Carried("HTTP/1.x", exchanges, None, has_data=True)

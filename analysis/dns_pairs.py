@@ -206,4 +206,4 @@ def _tcp_messages(connection: Connection) -> Iterator[Raw]:
             frames = stream.frames(start, min(position, len(stream.data)))
             source = TcpMessage(frames, start, sender, receiver)
             yield Raw(source, "tcp", sender, receiver, stream.data[start + 2 : position], position > len(stream.data))
-    connection.forget_segments()  # of thousands of such connections hardly one is shown
+    connection.forget()

@@ -25,6 +25,8 @@ MAY_BE_HTTP = (None, "HTTP/1.x", "TLS", "HTTP/2")
 class Fetch:
     """One fetch while it is put together: connections by index; `names` in the order in which redirects led there."""
 
+    __slots__ = ("answered", "clients", "connections", "lookups", "names", "ports", "start")
+
     def __init__(self, name: str) -> None:
         self.names = [name]
         self.clients: set[str] = set()
@@ -88,8 +90,10 @@ class _Finder:
         for _, is_connection, number in sorted(chain(lookups, connections)):
             if not is_connection:
                 self._look_up(self._lookups[number])
-            elif number not in self._carriers and not self._join_by_name(number):
+                continue
+            if number not in self._carriers and not self._join_by_name(number):
                 self._left.append(number)
+            self._connections[number].forget()
 
     def _look_up(self, lookup: Lookup) -> None:
         key = (lookup.client, lookup.name)
@@ -133,6 +137,7 @@ class _Finder:
                 fetch.answered = _answered(carried)
                 self._join(fetch, number)
                 self.others.append(fetch)
+            connection.forget()
 
     def _fetch_at(self, connection: Connection) -> Fetch | None:
         """Whose answer named the connection's server: the last one before it, else the first one after."""

@@ -145,9 +145,15 @@ class Connection:
             segments.append(Segment(packet, packet.tcp, sender, seq, None if ack == NO_ACK else ack, repeated))
         return tuple(segments)
 
-    def forget_segments(self) -> None:
-        """Free the segments; whoever asks for them again has them made again."""
-        self.__dict__.pop("segments", None)
+    def forget(self) -> None:
+        """Free what was worked out, unless the capture is short; whoever asks for it again has it made again.
+
+        Thousands of connections may be looked at once, of which hardly one is shown.
+        """
+        if self._part is None:
+            cached = [name for name, what in vars(Connection).items() if isinstance(what, cached_property)]
+            for name in cached:
+                self.__dict__.pop(name, None)
 
     def sent_by(self, role: Role) -> Iterable[Segment]:
         return (segment for segment in self.segments if segment.sender == role)

@@ -78,11 +78,12 @@ def summarise(file: Path, *, as_json: bool) -> None:
 
 def print_report(report: "Report", *, explain: bool, as_json: bool) -> None:
     """A report on standard output, for a person or as JSON."""
-    from analysis.views.json import to_json
+    from analysis.views.json import json_text
     from analysis.views.terminal import render
 
     if as_json:
-        print_json(to_json(report))
+        for piece in json_text(report):
+            sys.stdout.write(piece)
     else:
         sys.stdout.write(render(report, style(), with_explanations=explain))
 

@@ -55,9 +55,9 @@ def _keep(run: Run, folder: Folder, failure: StepError | None) -> None:
     folder.write_text("scenario.toml", run.scenario.source)
     folder.write_json("run.json", describe_run(run, failure))
     if run.report:
-        from analysis.views.json import to_json
+        from analysis.views.json import json_text
 
-        folder.write_json("report.json", to_json(run.report))
+        folder.write_text("report.json", "".join(json_text(run.report)))
     run.folder = folder.publish()
     if failure is not None:
         message = f"the run failed at the step {run.failed_step!r}: {failure}"

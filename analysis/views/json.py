@@ -1,6 +1,7 @@
 """A report as JSON: `handshake-lab/report/1`, by the schema `docs/report.schema.json`."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,12 +24,43 @@ from analysis.tls import Tls
 from analysis.views.frames import frame_lines
 
 SCHEMA = "handshake-lab/report/1"
+MOST_INDENTED = 2000  # lookups and connections
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END_OF_TIME = 253_402_300_799_999_999_999  # ns: the last of the year 9999
 
 
 def to_json(report: Report) -> dict[str, Any]:
     """The report as plain values; frame lists are numbers from 1, references are indexes."""
+    return {name: list(value) if isinstance(value, Iterator) else value for name, value in _values(report).items()}
+
+
+def json_text(report: Report) -> Iterator[str]:
+    """The report as JSON in ASCII, in pieces: a capture of a hundred thousand connections makes a hundred megabytes.
+
+    It is indented; of a capture so long, each entry of the long lists is one line.
+    """
+    is_long = len(report.traffic.connections) + len(report.traffic.pairing.pairs) > MOST_INDENTED
+    before = "{"
+    for name, value in _values(report).items():
+        yield f"{before}\n  {json.dumps(name)}: "
+        before = ","
+        if isinstance(value, Iterator):
+            yield from _list_text(value, None if is_long else 2)
+        else:
+            yield json.dumps(value, indent=2).replace("\n", "\n  ")
+    yield "\n}\n"
+
+
+def _list_text(values: Iterator[Any], indent: int | None) -> Iterator[str]:
+    before = "["
+    for value in values:
+        yield before + "\n    " + json.dumps(value, indent=indent).replace("\n", "\n    ")
+        before = ","
+    yield "[]" if before == "[" else "\n  ]"
+
+
+def _values(report: Report) -> dict[str, Any]:
+    """The report's values by name; the long lists as iterators, to be used once and in this order."""
     return {
         "schema": SCHEMA,
         "capture": {
@@ -38,18 +70,15 @@ def to_json(report: Report) -> dict[str, Any]:
             "notes": [doubt.text for doubt in report.doubts if not doubt.needed],
             "doubts": [{**doubt._asdict(), "frames": list(doubt.frames)} for doubt in report.doubts],
         },
-        "lookups": [_lookup(lookup) for lookup in report.traffic.lookups],
+        "lookups": (_lookup(lookup) for lookup in report.traffic.lookups),
         "unasked_responses": [one.frame for one in report.traffic.unasked],
-        "connections": [
-            _connection(connection, carried)
-            for connection, carried in zip(report.traffic.connections, report.traffic.carried, strict=True)
-        ],
+        "connections": _connections(report),
         "stories": _stories(report),
         "chosen_story": {
             "index": None if report.story is None else report.stories.index(report.story),
             "why": report.why,
         },
-        "frames": [{"frame": line.frame, "line": str(line).strip()} for line in frame_lines(report)],
+        "frames": ({"frame": line.frame, "line": str(line).strip()} for line in frame_lines(report)),
         "findings": [{**asdict(finding), "frames": list(finding.frames)} for finding in report.findings],
         "verdict": report.verdict,
         "fingerprint": {
@@ -106,6 +135,12 @@ def _lookup(lookup: Lookup) -> dict[str, Any]:
 def _edns(lookup: Lookup) -> dict[str, Any] | None:
     edns = lookup.queries[0].edns
     return None if edns is None else {**asdict(edns), "options": list(edns.options)}
+
+
+def _connections(report: Report) -> Iterator[dict[str, Any]]:
+    for connection, carried in zip(report.traffic.connections, report.traffic.carried, strict=True):
+        yield _connection(connection, carried)
+        connection.forget()
 
 
 def _connection(connection: Connection, carried: Carried) -> dict[str, Any]:
@@ -179,10 +214,13 @@ def _options(syn: Segment | None) -> list[dict[str, Any]]:
     ]
 
 
-def _stories(report: Report) -> list[dict[str, Any]]:
+def _stories(report: Report) -> Iterator[dict[str, Any]]:
     lookups = {id(lookup): index for index, lookup in enumerate(report.traffic.lookups)}
     connections = {id(connection): index for index, connection in enumerate(report.traffic.connections)}
-    return [_story(story, report, lookups, connections) for story in report.stories]
+    for story in report.stories:
+        yield _story(story, report, lookups, connections)
+        for connection in story.connections:
+            connection.forget()
 
 
 def _story(story: Story, report: Report, lookups: dict[int, int], connections: dict[int, int]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Text from packets, made safe to print: nothing from a capture may move a cursor or reorder a line."""
 
+import re
 from collections.abc import Sequence
 
 
@@ -11,6 +12,22 @@ def printable(text: str) -> str:
 def _escape(char: str) -> str:
     code = ord(char)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+COMMAND = re.compile(r"^(\s*):(?=:[A-Za-z])|#(?=#\w*\[)", re.MULTILINE)
+
+
+def without_commands(text: str) -> str:
+    r"""Lines of output, from which a CI system takes no orders: `::error::` and `##[error]` begin with \x3a and \x23.
+
+    GitHub Actions, Azure Pipelines and TeamCity read such commands in whatever a job prints.
+    """
+    return COMMAND.sub(lambda found: (found[1] or "") + ("\\x23" if found[0] == "#" else "\\x3a"), text)
+
+
+def json_without_commands(text: str) -> str:
+    r"""The same for JSON text, where `#` stands in strings alone and can be written \u0023."""
+    return COMMAND.sub(r"\\u0023", text)
 
 
 def listed(frames: tuple[int, ...]) -> str:

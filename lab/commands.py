@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.errors import InputError, LabError
-from analysis.text import printable
+from analysis.text import json_without_commands, printable
 from lab.console import say, style
 from lab.interrupts import uninterrupted
 from lab.scenario import Scenario, find_scenario, load_scenario, pack
@@ -90,7 +90,7 @@ def print_report(report: "Report", *, explain: bool, as_json: bool) -> None:
 
 def print_json(values: Any) -> None:
     """Values as JSON, in ASCII: whatever a capture holds, no byte of it can steer a terminal."""
-    print(json.dumps(values, indent=2))
+    print(json_without_commands(json.dumps(values, indent=2)))
 
 
 def list_scenarios(*, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TextIO, TypeVar
 from invoke import Exit
 
 from analysis.errors import LabError
-from analysis.text import printable
+from analysis.text import printable, without_commands
 from analysis.views.style import Style, terminal_width
 from lab.interrupts import end_in_good_order, ignore_from_here, raise_if_interrupted
 
@@ -29,7 +29,7 @@ def style() -> Style:
 
 def say(text: str) -> None:
     """Tell the person something that isn't the result: to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(without_commands(text), file=sys.stderr, flush=True)
 
 
 def explain_error(error: LabError) -> None:

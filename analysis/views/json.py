@@ -20,6 +20,7 @@ from analysis.sequence import OPTION_NAMES, exact_sequence, flag_word, shape_of
 from analysis.story import Story
 from analysis.tcp import Connection
 from analysis.tcp_events import SENT_AGAIN
+from analysis.text import json_without_commands
 from analysis.tls import Tls
 from analysis.views.frames import frame_lines
 
@@ -39,6 +40,10 @@ def json_text(report: Report) -> Iterator[str]:
 
     It is indented; of a capture so long, each entry of the long lists is one line.
     """
+    return map(json_without_commands, _json_pieces(report))
+
+
+def _json_pieces(report: Report) -> Iterator[str]:
     is_long = len(report.traffic.connections) + len(report.traffic.pairing.pairs) > MOST_INDENTED
     before = "{"
     for name, value in _values(report).items():

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.summary import Summary
-from analysis.text import plural, printable
+from analysis.text import plural, printable, without_commands
 from analysis.views.json import capture_values
 from analysis.views.style import Style
 
@@ -35,7 +35,7 @@ def render_summary(summary: Summary, style: Style) -> str:
     lines += _counts(style, "beside it", summary.facts)
     lines += ["", style.paint("heading", plural_of(sum(summary.events.values()), "event"))]
     lines += _counts(style, "kind", summary.events)
-    return "\n".join(lines) + "\n"
+    return without_commands("\n".join(lines) + "\n")
 
 
 def summary_to_json(summary: Summary) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import textwrap
 from analysis.explain import explain
 from analysis.report import Report
 from analysis.rules import Finding
-from analysis.text import listed, plural, printable
+from analysis.text import listed, plural, printable, without_commands
 from analysis.views.frames import frame_lines
 from analysis.views.phases import Phase, phases
 from analysis.views.style import Style, columns
@@ -26,7 +26,7 @@ def render(report: Report, style: Style, *, with_explanations: bool = False) -> 
         _sequence(report, style),
         _verdict(report, style),
     ]
-    return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+    return without_commands("\n\n".join("\n".join(section) for section in sections if section) + "\n")
 
 
 def _heading(style: Style, text: str) -> str:

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from analysis.http import Exchange, read_exchanges
 from analysis.names import host_of
-from analysis.stream import reassemble
-from analysis.tcp import Connection
+from analysis.tcp.connection import Connection
+from analysis.tcp.stream import reassemble
 from analysis.tls import Tls, find_tls, speaks
 
 

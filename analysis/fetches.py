@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from analysis.carried import Carried
-from analysis.dns import Lookup
-from analysis.dns_pairs import DNS_PORT
+from analysis.dns.lookups import Lookup
+from analysis.dns.pairs import DNS_PORT
 from analysis.http import Exchange
 from analysis.names import host_in
-from analysis.tcp import Connection
+from analysis.tcp.connection import Connection
 from analysis.traffic import Traffic
 
 FOLLOWED_NS = 5_000_000_000  # a client follows a redirect at once; whoever comes later came by himself

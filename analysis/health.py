@@ -9,12 +9,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from analysis.capture import Capture
-from analysis.coverage import Coverage
-from analysis.packet import RST, SYN
-from analysis.segment import PEER, ROLES, Role
+from analysis.files.capture import Capture
+from analysis.packets.packet import RST, SYN
 from analysis.story import Story
-from analysis.tcp import Connection
+from analysis.tcp.connection import Connection
+from analysis.tcp.coverage import Coverage
+from analysis.tcp.segment import PEER, ROLES, Role
 from analysis.text import listed, plural
 from analysis.traffic import Traffic
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import h11
 
-from analysis.stream import Stream, reassemble
-from analysis.tcp import Connection
+from analysis.tcp.connection import Connection
+from analysis.tcp.stream import Stream, reassemble
 from analysis.text import plural
 
 SWITCHING = 101

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.capture import Capture, Health
-from analysis.case import Case
+from analysis.files.capture import Capture, Health
 from analysis.health import Doubt, examine
-from analysis.rules import Finding, judge, verdict_of
+from analysis.rules.case import Case
+from analysis.rules.judge import Finding, judge, verdict_of
 from analysis.sequence import Sequence, exact_sequence, shape_of
 from analysis.story import Story, choose_story, find_stories
 from analysis.traffic import Traffic

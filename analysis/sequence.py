@@ -13,11 +13,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from analysis.errors import InputError
-from analysis.packet import ACK, FIN, RST, SYN
-from analysis.segment import PEER, Role, Segment, flag_names
+from analysis.packets.packet import ACK, FIN, RST, SYN
+from analysis.tcp.segment import PEER, Role, Segment, flag_names
 
 if TYPE_CHECKING:  # whoever only reads a sequence, as a scenario does, needn't load what finds a story
-    from analysis.dns import Lookup
+    from analysis.dns.lookups import Lookup
     from analysis.http import Exchange
     from analysis.story import Story
 

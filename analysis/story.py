@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.carried import Carried
-from analysis.dns import Lookup
+from analysis.dns.lookups import Lookup
 from analysis.fetches import Fetch, find_fetches
 from analysis.http import Exchange
 from analysis.names import canonical
-from analysis.packet import Packet
-from analysis.tcp import Connection
+from analysis.packets.packet import Packet
+from analysis.tcp.connection import Connection
 from analysis.tls import Tls
 from analysis.traffic import Traffic
 

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis.capture import Capture
-from analysis.dns import type_name
+from analysis.dns.lookups import type_name
+from analysis.files.capture import Capture
 from analysis.traffic import Traffic
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from analysis.names import canonical
-from analysis.segment import Role
-from analysis.stream import Stream
+from analysis.tcp.segment import Role
+from analysis.tcp.stream import Stream
 
 LARGEST = 1 << 16  # bytes of a stream that are looked at: real hellos take two thousand
 HEADER, LARGEST_FRAGMENT = 5, 1 << 14  # bytes of a record; its header: type, version, length

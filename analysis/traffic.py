@@ -2,13 +2,13 @@
 
 from functools import cached_property
 
-from analysis.capture import Capture
 from analysis.carried import NOTHING, Carried, read_carried
-from analysis.decode import decode
-from analysis.dns import Lookup, Message, find_lookups, find_messages
-from analysis.dns_pairs import DNS_PORT, Source, pair_messages
-from analysis.dns_strays import Ignored
-from analysis.tcp import Connection, find_connections
+from analysis.dns.lookups import Lookup, Message, find_lookups, find_messages
+from analysis.dns.pairs import DNS_PORT, Source, pair_messages
+from analysis.dns.strays import Ignored
+from analysis.files.capture import Capture
+from analysis.packets.decode import decode
+from analysis.tcp.connection import Connection, find_connections
 
 
 class Traffic:

@@ -224,7 +224,7 @@ def _small_calls(sample: Sample) -> tuple[list[float], float]:
 
 def print_small_calls(path: str) -> None:
     """The ms of the first report on the capture at `path` and of further ones, as JSON; for a child of its own."""
-    from analysis.capture import read_capture
+    from analysis.files.capture import read_capture
     from analysis.report import make_report
     from analysis.views.style import Style
     from analysis.views.terminal import render

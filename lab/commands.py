@@ -55,7 +55,7 @@ def _short(path: Path) -> Path:
 
 def analyze(file: Path, host: str | None, *, explain: bool, as_json: bool) -> str:
     """`invoke analyze`: the same report for any capture; the verdict."""
-    from analysis.capture import read_capture
+    from analysis.files.capture import read_capture
     from analysis.report import make_report
 
     report = make_report(read_capture(file), host)
@@ -65,7 +65,7 @@ def analyze(file: Path, host: str | None, *, explain: bool, as_json: bool) -> st
 
 def summarise(file: Path, *, as_json: bool) -> None:
     """`invoke analyze --summary`: a capture in counts."""
-    from analysis.capture import read_capture
+    from analysis.files.capture import read_capture
     from analysis.summary import summarise as summarise_capture
     from analysis.views.summary import render_summary, summary_to_json
 
@@ -193,8 +193,8 @@ def fuzz(count: int, first: int, seed: int, *, jobs: int, corpus: str, keep: str
     """`invoke fuzz`: damaged captures for the whole analysis; whether none of them made it fail."""
     import os
 
-    from lab.fuzz import KEEP, Job
-    from lab.fuzz import fuzz as run_fuzz
+    from lab.fuzzing.fuzz import KEEP, Job
+    from lab.fuzzing.fuzz import fuzz as run_fuzz
 
     job = Job(count, first, seed, jobs or os.cpu_count() or 1, corpus, Path(keep or KEEP))
     table, good = run_fuzz(job, engine, say)

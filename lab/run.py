@@ -12,7 +12,7 @@ from lab.record import Folder, unwritable
 from lab.scenario import Scenario
 
 if TYPE_CHECKING:
-    from analysis.capture import Health
+    from analysis.files.capture import Health
     from analysis.report import Report
 
 
@@ -104,7 +104,9 @@ def _doubt(run: Run, client: ClientResult, *, settled: bool) -> None:
 
 def _analyse(run: Run) -> "Report":
     with uninterrupted():
-        from analysis.capture import read_capture  # late: the Docker backend has time to load it while compose works
+        from analysis.files.capture import (
+            read_capture,  # late: the Docker backend has time to load it while compose works
+        )
         from analysis.report import make_report
 
     path = run.folder / "capture.pcap"

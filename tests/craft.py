@@ -12,9 +12,9 @@ from scapy.packet import Packet as Scapy
 from scapy.packet import Raw
 from scapy.utils import PcapWriter
 
-from analysis.capture import Capture, Health, parse_capture
+from analysis.files.capture import Capture, Health, parse_capture
 from analysis.report import Report, make_report
-from analysis.tcp import Connection
+from analysis.tcp.connection import Connection
 
 NAME = "www.example.com"
 CLIENT, SERVER, RESOLVER = "10.0.0.1", "198.51.100.80", "10.0.0.53"

@@ -3,7 +3,7 @@
 import random
 import struct
 
-from analysis.packet import ACK, FIN, PSH, RST, SYN, ones_complement_sum
+from analysis.packets.packet import ACK, FIN, PSH, RST, SYN, ones_complement_sum
 
 CLIENT, SERVER = b"\x0a\x00\x00\x01", b"\xc6\x33\x64\x50"
 ETHERNET = bytes.fromhex("020000000001020000000002 0800")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from analysis.capture import read_capture
+from analysis.files.capture import read_capture
 from lab.backend import Backend, Lab
 from lab.errors import StepError
 from lab.fake import FakeBackend

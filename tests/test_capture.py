@@ -17,11 +17,11 @@ from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw
 from scapy.utils import PcapNgWriter
 
-from analysis.capture import parse_capture, read_capture
-from analysis.decode import decode
 from analysis.errors import InputError
-from analysis.frames import READ_WHOLE
-from analysis.unpack import HARMLESS
+from analysis.files.capture import parse_capture, read_capture
+from analysis.files.frames import READ_WHOLE
+from analysis.files.unpack import HARMLESS
+from analysis.packets.decode import decode
 from tests.blocks import Blocks
 from tests.craft import fetch, pcap
 from tests.test_pcapng import assert_tshark_agrees

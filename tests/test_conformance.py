@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.capture import read_capture
-from analysis.explain import explain
+from analysis.explain.frames import explain
+from analysis.files.capture import read_capture
 from analysis.report import make_report
 from analysis.views.json import to_json
 from analysis.views.style import Style

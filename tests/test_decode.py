@@ -19,9 +19,9 @@ from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet as Scapy
 from scapy.packet import Raw
 
-from analysis.capture import parse_capture
-from analysis.columns import Packets
-from analysis.decode import decode
+from analysis.files.capture import parse_capture
+from analysis.packets.columns import Packets
+from analysis.packets.decode import decode
 from tests.craft import pcap
 
 MAC = "02:00:00:00:00:01"

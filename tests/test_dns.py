@@ -9,8 +9,8 @@ from scapy.layers.inet import IP, TCP, UDP, fragment
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet as Scapy
 
-from analysis.dns import Edns, Lookup
-from analysis.dns_strays import Ignored
+from analysis.dns.lookups import Edns, Lookup
+from analysis.dns.strays import Ignored
 from analysis.views.frames import frame_lines
 from tests.craft import CLIENT, NAME, RESOLVER, SERVER, Talk, answer, question, report
 

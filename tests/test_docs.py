@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from analysis.rules import RULES
+from analysis.rules.judge import RULES
 from analysis.views.states import states_page
 from lab import __version__
 from lab.console import STATUS_OF_VERDICT
@@ -58,7 +58,7 @@ def test_the_page_on_states_is_made_of_the_table() -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_every_rule_is_in_the_readme_with_its_source(rule: object) -> None:
-    from analysis.rules import Rule
+    from analysis.rules.judge import Rule
 
     assert isinstance(rule, Rule)
     assert re.search(rf"^\| `{re.escape(rule.id)}` \| .* \| {re.escape(rule.reference)} ?\|$", README, re.MULTILINE)

@@ -11,12 +11,12 @@ from typing import NamedTuple, get_args
 import pytest
 from scapy.layers.inet import IP, TCP
 
-from analysis.capture import parse_capture, read_capture
-from analysis.decode import decode
-from analysis.explain import _connection_sentences, explain
-from analysis.flows import Segments, find_flows
-from analysis.tcp import Connection
-from analysis.tcp_events import EventKind, find_events, is_ordinary
+from analysis.explain.frames import _connection_sentences, explain
+from analysis.files.capture import parse_capture, read_capture
+from analysis.packets.decode import decode
+from analysis.tcp.connection import Connection
+from analysis.tcp.events import EventKind, find_events, is_ordinary
+from analysis.tcp.flows import Segments, find_flows
 from analysis.traffic import Traffic
 from analysis.views.frames import tcp_info
 from lab.scenario import pack

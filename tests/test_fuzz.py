@@ -14,16 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from analysis.capture import parse_capture
 from analysis.errors import InputError
+from analysis.files.capture import parse_capture
 from analysis.report import make_report
-from lab import fuzz, fuzz_examine
 from lab.fetches import SYN
-from lab.fuzz import Job, run_job
-from lab.fuzz_examine import Examine, Unsound, examine, watched
-from lab.fuzz_seeds import Seed, all_seeds
-from lab.fuzz_stories import CHAIN, GET, Talk, ipv4, ipv6, message, stories, udp_lookup
-from lab.mutants import make_mutant
+from lab.fuzzing import examine as examining
+from lab.fuzzing import fuzz
+from lab.fuzzing.examine import Examine, Unsound, examine, watched
+from lab.fuzzing.fuzz import Job, run_job
+from lab.fuzzing.mutants import make_mutant
+from lab.fuzzing.seeds import Seed, all_seeds
+from lab.fuzzing.stories import CHAIN, GET, Talk, ipv4, ipv6, message, stories, udp_lookup
 from tests import craft
 from tests.conftest import HERE
 from tests.test_lab import INVOKE
@@ -49,7 +50,7 @@ def test_a_minute_of_damaged_captures_finds_no_crash_no_hang_and_no_broken_promi
     assert tally.failures == [], tally.table()
     assert tally.captures == MINUTE.count
     assert 0 < tally.refused_share < 0.35
-    assert 0 < tally.worst_s <= fuzz_examine.LONGEST_S
+    assert 0 < tally.worst_s <= examining.LONGEST_S
     assert list(tmp_path.iterdir()) == []
 
 
@@ -130,7 +131,7 @@ def test_the_same_number_gives_the_same_bytes_in_any_process() -> None:
     def digest() -> str:
         return hashlib.sha256(b"".join(make_mutant(5, number).data for number in range(300))).hexdigest()
 
-    script = "import hashlib; from lab.mutants import make_mutant; "
+    script = "import hashlib; from lab.fuzzing.mutants import make_mutant; "
     script += "print(hashlib.sha256(b''.join(make_mutant(5, one).data for one in range(300))).hexdigest())"
     environment = {**os.environ, "PYTHONHASHSEED": "77"}
     done = subprocess.run(
@@ -233,7 +234,7 @@ DEFECTS = [
 def test_a_planted_defect_is_found_and_kept_and_the_job_goes_on(
     defect: Callable[[], None], kind: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fuzz_examine, "LONGEST_S", 0.3)
+    monkeypatch.setattr(examining, "LONGEST_S", 0.3)
     monkeypatch.setattr(fuzz, "PATIENCE_S", 3.0)
     tally = run_job(job(tmp_path), quiet, planted(defect))
     assert [(failure.kind, failure.number) for failure in tally.failures] == [(kind, PLANTED)], tally.table()
@@ -247,7 +248,7 @@ def test_a_planted_defect_is_found_and_kept_and_the_job_goes_on(
 
 
 def test_what_is_slow_only_once_is_the_machines_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fuzz_examine, "LONGEST_S", 0.3)
+    monkeypatch.setattr(examining, "LONGEST_S", 0.3)
     times: list[int] = []
 
     def stall() -> None:
@@ -281,7 +282,7 @@ def test_failures_alike_are_counted_and_only_the_first_are_kept(tmp_path: Path) 
         ("analysis.views.terminal.render", lambda *_, **__: "harmless\n  ::error::\n", "command"),
         ("analysis.views.terminal.render", lambda *_, **__: "red \x1b[31m\n", "isn't printable"),
         ("analysis.views.summary.render_summary", lambda *_, **__: "\u202e", "isn't printable"),
-        ("analysis.rules.verdict_of", lambda _: "perhaps", "isn't that of the findings"),
+        ("analysis.rules.judge.verdict_of", lambda _: "perhaps", "isn't that of the findings"),
         ("analysis.sequence.parse_sequence", lambda _: None, "exact sequence"),
         ("analysis.views.json.to_json", lambda _: {"schema": 0}, "breaks its schema"),
     ],
@@ -289,7 +290,7 @@ def test_failures_alike_are_counted_and_only_the_first_are_kept(tmp_path: Path) 
 def test_a_promise_that_is_broken_is_noticed(
     where: str, instead: object, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fuzz_examine, "VALIDATED", 1)
+    monkeypatch.setattr(examining, "VALIDATED", 1)
     data = craft.pcap(craft.fetch())
     examine(data, "fetch.pcap")
     monkeypatch.setattr(where, instead)

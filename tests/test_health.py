@@ -7,7 +7,7 @@ import pytest
 from scapy.layers.inet import IP
 from scapy.packet import Packet as Scapy
 
-from analysis.capture import Capture, parse_capture
+from analysis.files.capture import Capture, parse_capture
 from analysis.health import Doubt
 from analysis.report import Report, make_report
 from tests.craft import CLIENT, REQUEST, RESPONSE, SERVER, Talk, lookup, pcap, report

@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from analysis.capture import parse_capture
+from analysis.files.capture import parse_capture
 from analysis.report import Report, make_report
 from analysis.sequence import parse_sequence
 from analysis.summary import summarise

@@ -13,8 +13,8 @@ from scapy.layers.dns import DNS, DNSRROPT
 from scapy.layers.inet import IP, fragment
 from scapy.layers.l2 import Ether
 
-from analysis.capture import read_capture
-from analysis.dns import Message
+from analysis.dns.lookups import Message
+from analysis.files.capture import read_capture
 from analysis.report import Report, make_report
 from tests.conftest import CAPTURES
 from tests.craft import RESOLVER, SERVER, Talk, answer, pcap, question

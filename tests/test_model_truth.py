@@ -2,10 +2,10 @@
 
 from hypothesis import given, settings
 
-from analysis.capture import parse_capture
-from analysis.segment import PEER, ROLES, Role
-from analysis.stream import reassemble
-from analysis.tcp import Connection
+from analysis.files.capture import parse_capture
+from analysis.tcp.connection import Connection
+from analysis.tcp.segment import PEER, ROLES, Role
+from analysis.tcp.stream import reassemble
 from analysis.traffic import Traffic
 from tests.model import Plan, Trace, clean_plans, pcap, plans, run
 

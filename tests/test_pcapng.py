@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.capture import Capture, Comment, parse_capture, read_capture
-from analysis.decode import decode
 from analysis.errors import InputError
-from analysis.frames import LAST_TIME, NO_PACKET
-from analysis.pcapng_times import times_ns
+from analysis.files.capture import Capture, Comment, parse_capture, read_capture
+from analysis.files.frames import LAST_TIME, NO_PACKET
+from analysis.files.pcapng_times import times_ns
+from analysis.packets.decode import decode
 from tests.blocks import Blocks
 from tests.conftest import CAPTURES
 from tests.craft import fetch

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.capture import parse_capture, read_capture
 from analysis.errors import InputError
-from analysis.explain import explain
+from analysis.explain.frames import explain
+from analysis.files.capture import parse_capture, read_capture
 from analysis.report import Report, make_report
 from analysis.sequence import parse_sequence
 from analysis.text import listed, printable

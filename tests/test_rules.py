@@ -7,8 +7,8 @@ from scapy.layers.dns import DNS
 from scapy.layers.inet import IP, TCP
 from scapy.packet import Packet as Scapy
 
-from analysis.case import Case
-from analysis.rules import RULES, Finding, judge, verdict_of
+from analysis.rules.case import Case
+from analysis.rules.judge import RULES, Finding, judge, verdict_of
 from analysis.sequence import exact_sequence, parse_sequence, shape_of
 from tests.craft import (
     NAME,

@@ -152,7 +152,7 @@ def test_a_hostile_request_line_stays_in_its_quotes() -> None:
 
 
 def test_the_sample_has_the_shape_that_the_document_says() -> None:
-    from analysis.capture import read_capture
+    from analysis.files.capture import read_capture
     from analysis.report import make_report
 
     sample = make_report(read_capture(Path(HERE, "samples", "google-2016.pcap")))

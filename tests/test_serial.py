@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from analysis.serial import CIRCLE, HALF, add, distance, unwrap
+from analysis.tcp.serial import CIRCLE, HALF, add, distance, unwrap
 
 NUMBERS = st.one_of(
     st.integers(0, CIRCLE - 1), st.integers(CIRCLE - 5, CIRCLE - 1), st.integers(0, 5), st.integers(HALF - 3, HALF + 3)

@@ -6,7 +6,7 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.packet import Packet as Scapy
 
-from analysis.capture import parse_capture
+from analysis.files.capture import parse_capture
 from analysis.report import Report, make_report
 from tests.craft import CLIENT, NAME, RESPONSE, SERVER, Talk, answer, fetch, lookup, pcap, question, report
 

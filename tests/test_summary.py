@@ -9,10 +9,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from analysis.capture import Capture, parse_capture, read_capture
-from analysis.flows import BATCH
+from analysis.files.capture import Capture, parse_capture, read_capture
 from analysis.report import make_report
 from analysis.summary import summarise
+from analysis.tcp.flows import BATCH
 from analysis.traffic import Traffic
 from analysis.views.json import to_json
 from analysis.views.style import Style, columns

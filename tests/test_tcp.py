@@ -5,10 +5,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from analysis.carried import NOTHING
-from analysis.coverage import Coverage
 from analysis.sequence import exact_sequence, shape_of
 from analysis.story import Story
-from analysis.stream import reassemble
+from analysis.tcp.coverage import Coverage
+from analysis.tcp.stream import reassemble
 from tests.craft import REQUEST, RESPONSE, SYN_OPTIONS, Talk, connection, lookup, report
 
 ISN = st.one_of(st.integers(0, 2**32 - 1), st.integers(2**32 - 60, 2**32 - 1))

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis.capture import read_capture
+from analysis.files.capture import read_capture
 from analysis.report import make_report
-from analysis.stream import Piece, Stream, reassemble
-from analysis.tcp import Connection
+from analysis.tcp.connection import Connection
+from analysis.tcp.stream import Piece, Stream, reassemble
 from analysis.tls import LARGEST, RETRY, Tls, find_tls, speaks
 from tests.conftest import CAPTURES
 from tests.craft import NAME, RESPONSE, Talk, connection, pcap

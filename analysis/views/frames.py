@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.dns import Message, Record
+from analysis.dns.lookups import Message, Record
 from analysis.http import Exchange
-from analysis.packet import UDP, Packet
+from analysis.packets.packet import UDP, Packet
 from analysis.report import Report
-from analysis.segment import Segment, flag_names
 from analysis.story import Story
-from analysis.tcp import Connection
+from analysis.tcp.connection import Connection
+from analysis.tcp.segment import Segment, flag_names
 from analysis.text import printable
 
 SHOWN_TYPES = ("A", "AAAA", "CNAME", "NS", "PTR", "SOA", "MX", "TXT")

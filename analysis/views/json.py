@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from analysis.capture import Capture
 from analysis.carried import Carried
-from analysis.dns import Lookup
+from analysis.dns.lookups import Lookup
+from analysis.files.capture import Capture
 from analysis.health import cut_frames
 from analysis.http import Exchange
-from analysis.packet import RST, SYN, option_text
+from analysis.packets.packet import RST, SYN, option_text
 from analysis.report import Report
-from analysis.segment import Role, Segment
 from analysis.sequence import OPTION_NAMES, exact_sequence, flag_word, shape_of
 from analysis.story import Story
-from analysis.tcp import Connection
-from analysis.tcp_events import SENT_AGAIN
+from analysis.tcp.connection import Connection
+from analysis.tcp.events import SENT_AGAIN
+from analysis.tcp.segment import Role, Segment
 from analysis.text import json_without_commands
 from analysis.tls import Tls
 from analysis.views.frames import frame_lines

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.carried import Carried
-from analysis.dns import Lookup, Message
-from analysis.packet import ACK, FIN, RST, SYN
+from analysis.dns.lookups import Lookup, Message
+from analysis.packets.packet import ACK, FIN, RST, SYN
 from analysis.report import Report
-from analysis.segment import Segment, flag_names
 from analysis.story import Story
-from analysis.tcp import Connection
+from analysis.tcp.connection import Connection
+from analysis.tcp.segment import Segment, flag_names
 from analysis.text import plural, printable, some
 
 CLOSE_NOTES = {

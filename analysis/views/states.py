@@ -1,10 +1,10 @@
 """The page on TCP's states, made of the transition table itself: `docs/states.md`."""
 
-from analysis.tcp_states import TRANSITIONS
+from analysis.tcp.states import TRANSITIONS
 
 HEAD = """# The states of a connection, as a capture shows them
 
-<!-- made by `invoke docs` of the table in analysis/tcp_states.py; don't edit -->
+<!-- made by `invoke docs` of the table in analysis/tcp/states.py; don't edit -->
 
 The report gives both sides' states after each segment (`stories[].segments[].states`). They are those of
 RFC 9293 §3.3.2, *as seen at the capture*: a segment counts as received when it was captured, unless a later one

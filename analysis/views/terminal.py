@@ -2,9 +2,9 @@
 
 import textwrap
 
-from analysis.explain import explain
+from analysis.explain.frames import explain
 from analysis.report import Report
-from analysis.rules import Finding
+from analysis.rules.judge import Finding
 from analysis.text import listed, plural, printable, without_commands
 from analysis.views.frames import frame_lines
 from analysis.views.phases import Phase, phases

@@ -1,0 +1,235 @@
+"""DNS lookups and messages as values: each question with its retries and its outcome.
+
+RFC 1035 §4. Which response answers which query is `analysis.dns.pairs`'s business; records are read by dnspython.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+
+from analysis.dns.pairs import Pair, Pairing, Raw, Source, all_messages
+from analysis.dns.strays import Ignored, Strays, find_strays, in_order
+from analysis.dns.wire import IS_TRUNCATED, Facts, Status
+from analysis.names import canonical
+from analysis.packets.columns import Packets
+from analysis.tcp.connection import Connection
+
+for _kind in (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME, dns.rdatatype.SOA, dns.rdatatype.OPT):
+    dns.rdata.get_rdata_class(dns.rdataclass.IN, _kind)  # type: ignore[no-untyped-call] # not in the midst of a message
+
+
+class Record(NamedTuple):
+    """One resource record: owner name, type, data as text, seconds to live."""
+
+    name: str
+    type: str
+    data: str
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class Edns:
+    """An OPT record (RFC 6891 §6.1): version, largest UDP payload in bytes, DNSSEC OK, the numbers of its options."""
+
+    version: int
+    payload: int
+    dnssec_ok: bool
+    options: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One DNS message in the capture; the last of `frames` completed it. An error may lack name and type.
+
+    `is_cut`: only its beginning was captured; `is_malformed`: its records can't be read, though they were.
+    """
+
+    frames: tuple[int, ...]
+    transport: str
+    src: str
+    dst: str
+    sport: int
+    dport: int
+    id: int
+    is_response: bool
+    truncated: bool
+    rcode: str
+    name: str
+    type: str
+    answers: tuple[Record, ...]
+    authority: tuple[Record, ...]
+    edns: Edns | None
+    is_cut: bool
+    is_malformed: bool
+
+    @property
+    def frame(self) -> int:
+        return self.frames[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """One DNS question, its retries and its outcome.
+
+    `status`: see `dns_wire.Status`; of the response that counts, the first that matches. `truncated`: a response
+    over UDP that didn't fit, so that the client asked again over TCP. `ignored`: messages that changed nothing.
+    """
+
+    transport: str
+    status: Status
+    queries: tuple[Message, ...]
+    response: Message | None
+    truncated: Message | None
+    ignored: tuple[Ignored, ...]
+
+    @property
+    def name(self) -> str:
+        return self.queries[0].name
+
+    @property
+    def type(self) -> str:
+        return self.queries[0].type
+
+    @property
+    def client(self) -> str:
+        return self.queries[0].src
+
+    @property
+    def resolver(self) -> str:
+        return self.queries[0].dst
+
+    @property
+    def rcode(self) -> str | None:
+        return None if self.response is None else self.response.rcode
+
+    @property
+    def answers(self) -> tuple[Record, ...]:
+        return () if self.response is None else self.response.answers
+
+    @property
+    def query_frames(self) -> tuple[int, ...]:
+        return tuple(query.frame for query in self.queries)
+
+    @property
+    def response_frame(self) -> int | None:
+        return None if self.response is None else self.response.frame
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """All frames that carried any of it."""
+        messages = (*self.queries, *(one for one in (self.truncated, self.response) if one is not None))
+        frames = {frame for message in messages for frame in message.frames}
+        return tuple(sorted(frames | {one.frame for one in self.ignored}))
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses that the name resolved to, by way of its aliases; records of other names don't count."""
+        owner = (self.name, *self.cnames)[-1]
+        return tuple(record.data for record in self.answers if record.name == owner and record.type in ("A", "AAAA"))
+
+    @property
+    def cnames(self) -> tuple[str, ...]:
+        """The aliases on the way (RFC 1034 §3.6.2), in the order in which one leads to the next."""
+        targets = {record.name: record.data for record in self.answers if record.type == "CNAME"}
+        chain: list[str] = []
+        owner = self.name
+        while owner in targets and targets[owner] not in chain:
+            owner = targets[owner]
+            chain.append(owner)
+        return tuple(chain)
+
+
+def find_messages(packets: Packets, connections: Iterable[Connection]) -> dict[Source, Message]:
+    """The DNS messages on port 53, over UDP and TCP, in order of the frame that completed each."""
+    return {raw.source: _message(packets, raw, facts) for raw, facts in all_messages(packets, connections)}
+
+
+def find_lookups(
+    pairing: Pairing, messages: Mapping[Source, Message]
+) -> tuple[tuple[Lookup, ...], tuple[Ignored, ...]]:
+    """The lookups, in order of their first query; and the responses that come close to none."""
+    strays = find_strays(pairing, messages)
+    lookups = (_lookup(number, pair, messages, strays) for number, pair in enumerate(pairing.pairs))
+    return tuple(lookups), strays.unasked
+
+
+def _lookup(number: int, pair: Pair, messages: Mapping[Source, Message], strays: Strays) -> Lookup:
+    response, truncated = (None if one is None else messages[one] for one in (pair.response, pair.truncated))
+    queries = tuple(messages[query] for query in (pair.query, *(pair.retries or ())))
+    ignored = in_order(strays.of_lookup.get(number, ()))
+    return Lookup(pair.transport, pair.status, queries, response, truncated, ignored)
+
+
+def type_name(number: int) -> str:
+    """The name of a record type: `A`, `TYPE4242`."""
+    return dns.rdatatype.to_text(dns.rdatatype.RdataType.make(number))
+
+
+def _message(packets: Packets, raw: Raw, facts: Facts) -> Message:
+    data = raw.data
+    has_records = facts.is_response or data[6:12] != bytes(6)  # counts of answers, authorities, additionals
+    parsed = _parse(data) if has_records else None
+    flags = int.from_bytes(data[2:4])
+    return Message(
+        packets.frames_of(raw.source) if isinstance(raw.source, int) else raw.source.frames,
+        raw.transport,
+        packets.address(raw.sender),
+        packets.address(raw.receiver),
+        raw.sender & 0xFFFF,
+        raw.receiver & 0xFFFF,
+        facts.id,
+        facts.is_response,
+        bool(flags & IS_TRUNCATED),
+        dns.rcode.to_text(parsed.rcode() if parsed else dns.rcode.Rcode(flags & 15)),
+        *(_question_words(facts.question) if facts.question else ("", "")),
+        _records(parsed.answer) if parsed else (),
+        _records(parsed.authority) if parsed else (),
+        _edns(parsed) if parsed else None,
+        raw.is_cut,
+        facts.status == "malformed",
+    )
+
+
+def _edns(parsed: dns.message.Message) -> Edns | None:
+    if parsed.edns < 0:
+        return None
+    options = tuple(int(option.otype) for option in parsed.options)
+    return Edns(parsed.edns, parsed.payload, bool(parsed.ednsflags & dns.flags.DO), options)
+
+
+@lru_cache(maxsize=256)
+def _question_words(question: bytes) -> tuple[str, str]:
+    """Name and type of a question as on the wire."""
+    name = dns.name.from_wire(question, 0)[0].to_text()
+    return canonical(name), type_name(int.from_bytes(question[-4:-2]))
+
+
+def _parse(data: bytes) -> dns.message.Message | None:
+    """The message as far as it can be read; None where dnspython gives up."""
+    try:
+        return dns.message.from_wire(data, ignore_trailing=True, continue_on_error=True)
+    except (dns.exception.DNSException, ValueError, IndexError, struct.error):
+        return None
+
+
+def _records(section: Iterable[dns.rrset.RRset]) -> tuple[Record, ...]:
+    records: list[Record] = []
+    for rrset in section:
+        name, kind = canonical(rrset.name.to_text()), dns.rdatatype.to_text(rrset.rdtype)
+        if rrset.rdclass != dns.rdataclass.IN:
+            kind = f"{dns.rdataclass.to_text(rrset.rdclass)}-{kind}"  # its A is no internet address
+        for rdata in rrset:
+            text = rdata.to_text()
+            records.append(Record(name, kind, canonical(text) if kind == "CNAME" else text, rrset.ttl))
+    return tuple(records)

@@ -1,0 +1,209 @@
+"""DNS queries and the responses that answer them: which belong together, and what belongs nowhere.
+
+RFC 1035 §4.2.2 (length prefix on TCP), RFC 5452 §9 (which response answers which query), RFC 7766 §5 (truncated over
+UDP, then asked over TCP).
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.dns.wire import HEADER_LENGTH, Facts, Status, read_facts
+from analysis.packets.columns import Packets
+from analysis.packets.copies import DatagramCopies
+from analysis.packets.packet import UDP
+from analysis.tcp.connection import Connection
+from analysis.tcp.segment import PEER, ROLES
+from analysis.tcp.stream import reassemble
+
+DNS_PORT = 53
+BLOCK = 1 << 13  # datagrams whose bounds are worked out at once
+
+
+class TcpMessage(NamedTuple):
+    """A message that came in a TCP stream: the frames that carried it, of which the last completed it."""
+
+    frames: tuple[int, ...]
+    place: int  # in its stream: two messages may come in one frame
+    sender: int  # endpoint numbers, as in `Packets`
+    receiver: int
+
+
+Source = int | TcpMessage  # where a message is: the row of its datagram, or what came over TCP
+
+
+class Raw(NamedTuple):
+    """A message as captured. `is_cut`: `data` is only its beginning. `twin`: the row that holds the same datagram."""
+
+    source: Source
+    transport: str
+    sender: int
+    receiver: int
+    data: bytes
+    is_cut: bool
+    twin: int | None = None
+
+
+@dataclass(slots=True)
+class Pair:
+    """One question: its first query, its retries, and the response that counts.
+
+    `truncated`: the response over UDP that sent the client to TCP; `status` is then that of the answer over TCP.
+    """
+
+    query: Source
+    transport: str
+    type: int
+    status: Status = "unanswered"
+    response: Source | None = None
+    retries: list[Source] | None = None
+    truncated: Source | None = None
+
+
+@dataclass(slots=True)
+class Pairing:
+    """All questions, in order of their first query; responses that none takes; datagrams captured twice, by row."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    strays: list[Source] = field(default_factory=list)
+    twins: dict[int, int] = field(default_factory=dict)
+
+
+def pair_messages(packets: Packets, connections: Iterable[Connection]) -> Pairing:
+    """Which response answers which query.
+
+    It does with the same id, name, type, addresses and ports (RFC 5452 §9); any other, and any second one, changes
+    nothing. A question that is asked again while unanswered is a retry; one that is asked over TCP after a truncated
+    response, the same lookup.
+    """
+    pairer = _Pairer()
+    for raw in _raw_messages(packets, connections):
+        if raw.twin is not None and isinstance(raw.source, int):
+            pairer.found.twins[raw.source] = raw.twin
+            continue
+        facts = read_facts(raw.data, is_cut=raw.is_cut)
+        if facts is None:
+            continue
+        if facts.is_response:
+            pairer.respond(raw, facts)
+        else:
+            pairer.ask(raw, facts.id, facts.question)
+    return pairer.found
+
+
+class _Pairer:
+    """The queries that wait, and what becomes of them."""
+
+    def __init__(self) -> None:
+        self.found = Pairing()
+        # unanswered queries, by what their response must have
+        self._waiting: dict[tuple[object, ...], dict[bytes, Pair]] = {}
+        self._latest: dict[tuple[object, ...], Pair] = {}  # unanswered questions, by who asks
+        self._truncated: dict[tuple[object, ...], Pair] = {}
+
+    def ask(self, raw: Raw, number: int, question: bytes) -> None:
+        transport, host = raw.transport, raw.sender >> 16
+        pair = self._latest.get((transport, host, question))
+        if pair is None and transport == "tcp":
+            pair = self._truncated.pop((host, question), None)
+        if pair is None:
+            pair = Pair(raw.source, transport, int.from_bytes(question[-4:-2]))
+            self.found.pairs.append(pair)
+        else:
+            if pair.transport != transport:
+                pair.truncated, pair.response = pair.response, None
+                pair.transport, pair.status = transport, "unanswered"
+            pair.retries = pair.retries or []
+            pair.retries.append(raw.source)
+        self._latest[transport, host, question] = pair
+        self._waiting.setdefault((transport, number, raw.sender, raw.receiver), {})[question] = pair
+
+    def respond(self, raw: Raw, facts: Facts) -> None:
+        key = (raw.transport, facts.id, raw.receiver, raw.sender)
+        queries = self._waiting.get(key, {})
+        question = facts.question
+        if not question and queries:
+            question = next(reversed(queries))  # an error may leave it out (RFC 1035 §4.1.1)
+        pair = queries.get(question)
+        if pair is None or (pair.response is not None and pair.status != "malformed"):
+            self.found.strays.append(raw.source)
+            return
+        if pair.response is not None:
+            self.found.strays.append(pair.response)
+        pair.response, pair.status = raw.source, facts.status
+        if facts.status == "malformed":
+            return  # its client has no answer yet: a better one may follow
+        self._latest.pop((raw.transport, raw.receiver >> 16, question), None)
+        if facts.status == "truncated":
+            self._truncated[raw.receiver >> 16, question] = pair
+        del queries[question]
+        if not queries:
+            self._waiting.pop(key, None)
+
+
+def all_messages(packets: Packets, connections: Iterable[Connection]) -> Iterator[tuple[Raw, Facts]]:
+    """Every DNS message of the capture, in order of the frame that completed it."""
+    for raw in _raw_messages(packets, connections):
+        facts = read_facts(raw.data, is_cut=raw.is_cut)
+        if facts is not None:
+            yield raw, facts
+
+
+def _raw_messages(packets: Packets, connections: Iterable[Connection]) -> Iterator[Raw]:
+    """What may be a message, in order of the frame that completed it."""
+    carriers = (one for one in connections if one.server_port == DNS_PORT and one.life.has_data)
+    streams = (_tcp_messages(connection) for connection in carriers)
+    over_tcp = deque(sorted((raw for stream in streams for raw in stream), key=_completed))
+    frames = packets.column("frame")
+    datagrams = _datagrams(packets)
+    while over_tcp and (raw := next(datagrams, None)) is not None:
+        while over_tcp and _completed(over_tcp[0])[0] < frames[raw.source]:
+            yield over_tcp.popleft()
+        yield raw
+    yield from over_tcp
+    yield from datagrams
+
+
+def _completed(raw: Raw) -> tuple[int, int]:
+    """The frame that completed a message over TCP, and its place there."""
+    assert isinstance(raw.source, TcpMessage)  # noqa: S101 - says its only caller
+    return raw.source.frames[-1], raw.source.place
+
+
+def _datagrams(packets: Packets) -> Iterator[Raw]:
+    """Each datagram from or to port 53; its source is its row."""
+    source, target = packets.columns["source"], packets.columns["target"]
+    port = np.uint64(0xFFFF)
+    at_port = (source & port == DNS_PORT) | (target & port == DNS_PORT)
+    rows = np.flatnonzero(at_port & (packets.column("protocol") == UDP))
+    data, whole, copies = packets.frames.data, packets.whole, DatagramCopies(packets, rows)
+    for first in range(0, len(rows), BLOCK):
+        some = rows[first : first + BLOCK]
+        start, end = packets.payload_bounds(some)
+        cut = end - start < packets.columns["length"][some]
+        columns = (some, source[some], target[some], start, end, cut)
+        for row, sender, receiver, begin, stop, is_cut in zip(*(column.tolist() for column in columns), strict=True):
+            payload = data[begin:stop]
+            if row in whole:
+                payload = packets.payload(row)
+                is_cut = len(payload) < int(packets.columns["length"][row])  # noqa: PLW2901 - it is elsewhere
+            twin = copies.note(row, sender, receiver, payload) if row in copies.candidates else None
+            yield Raw(row, "udp", sender, receiver, payload, is_cut, twin)
+
+
+def _tcp_messages(connection: Connection) -> Iterator[Raw]:
+    """Both directions' messages, each behind its length; where a stream breaks off, what is there of its last."""
+    for role in ROLES:
+        stream = reassemble(connection, role)
+        sender, receiver = connection.end_numbers[role], connection.end_numbers[PEER[role]]
+        position = 0
+        while position + 2 + HEADER_LENGTH <= len(stream.data):
+            length = int.from_bytes(stream.data[position : position + 2])
+            start, position = position, position + 2 + length
+            frames = stream.frames(start, min(position, len(stream.data)))
+            source = TcpMessage(frames, start, sender, receiver)
+            yield Raw(source, "tcp", sender, receiver, stream.data[start + 2 : position], position > len(stream.data))
+    connection.forget()

@@ -1,0 +1,1 @@
+"""Why each frame is as it is, a sentence each."""

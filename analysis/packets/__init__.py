@@ -1,0 +1,1 @@
+"""Frames to packets: link, IP, UDP and TCP headers."""

@@ -1,0 +1,1 @@
+"""The checks of a fetch, and what they find."""

@@ -1,0 +1,1 @@
+"""TCP segments to connections and what became of them."""

@@ -1,0 +1,351 @@
+"""TCP connections: who is client, handshake, close, states, events (RFC 9293).
+
+`completeness` and `rtt_ns` as tshark computes them.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import compress, pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from analysis.packets.columns import Packets
+from analysis.packets.packet import FIN, SYN
+from analysis.tcp.close import Ending, Variant, name_close
+from analysis.tcp.codes import (
+    HAS_ACK,
+    HAS_DATA,
+    HAS_FIN,
+    HAS_RST,
+    HAS_SYN,
+    STRAY,
+    code_segments,
+    mark_gaps,
+)
+from analysis.tcp.coverage import Coverage
+from analysis.tcp.events import LARGEST_SCALE, Event, find_events, is_ordinary
+from analysis.tcp.flows import NO_ACK, Flows, Segments, find_flows
+from analysis.tcp.opening import Kind, Opening, Status, SynData, name_opening
+from analysis.tcp.segment import ROLES, Endpoint, Role, Segment
+from analysis.tcp.serial import CIRCLE
+from analysis.tcp.states import States, Step, walk_states
+
+CONTROL = HAS_SYN | HAS_FIN | HAS_RST | STRAY
+KEPT = 1 << 10  # segments of a capture so short that their columns needn't be worked out twice
+LONGEST_KEY = 128  # bytes: longer connections are hardly ever alike
+FAST_OPEN = 34  # the option's kind: RFC 7413 §4.1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """How the connection opened (RFC 9293 §3.5): `frames` are those of the SYNs and of the last ACK.
+
+    `kind`, `syn_count` and `syn_data` are `Opening`'s. `fast_open`: whether the server took the SYN's data by the
+    client's cookie, or ignored it; `requested`, if the client asked for a cookie (RFC 7413 §4.1).
+    """
+
+    status: Status
+    frames: tuple[int, ...]
+    kind: Kind | None
+    syn_count: int
+    syn_data: SynData | None
+    fast_open: Literal["accepted", "ignored", "requested"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """How the connection ended: as `Ending`, with roles and frames for sides and places."""
+
+    variant: Variant
+    first_closer: Role | None
+    complete: bool | None
+    frames: tuple[int, ...]
+    fin_with_data: tuple[Role, ...]
+    fin_retransmitted: tuple[Role, ...]
+    half_close_data: bool
+    last_ack_missing: bool
+    reset_after: int | None
+    stray_resets: tuple[int, ...]
+
+
+class Life(NamedTuple):
+    """What follows from the codes of a connection's segments alone; places count them from 0.
+
+    `rtt`: the places between which tshark measures its initial RTT. `changes`: `walk_states`.
+    """
+
+    completeness: int
+    opening: Opening
+    ending: Ending
+    changes: tuple[tuple[int, States], ...]
+    rtt: tuple[int, int] | None
+    has_data: bool
+
+
+class Connection:
+    """One TCP connection as captured. What needs each segment's own numbers is worked out when it is asked for."""
+
+    def __init__(
+        self, flows: Flows, index: int, life: Life, odd: tuple[Event, ...], part: tuple[Segments, slice] | None
+    ) -> None:
+        self._flows = flows
+        self._index = index
+        self._part = part  # the columns of its segments, if they are kept
+        self.life = life
+        self.odd = odd  # the events that follow from sequence numbers and windows
+
+    @property
+    def client(self) -> Endpoint:
+        return self._endpoints[0]
+
+    @property
+    def server(self) -> Endpoint:
+        return self._endpoints[1]
+
+    def endpoint(self, role: Role) -> Endpoint:
+        return self.client if role == "client" else self.server
+
+    @property
+    def end_numbers(self) -> dict[Role, int]:
+        """The endpoints as numbers (see `Packets`)."""
+        return {"client": int(self._flows.client[self._index]), "server": int(self._flows.server[self._index])}
+
+    @property
+    def completeness(self) -> int:
+        """Tshark's `tcp.completeness`: 1 SYN, 2 SYN,ACK, 4 ACK, 8 data, 16 FIN, 32 RST."""
+        return self.life.completeness
+
+    @property
+    def server_port(self) -> int:
+        return int(self._flows.server[self._index]) & 0xFFFF
+
+    @property
+    def frame_count(self) -> int:
+        return int(self._flows.bounds[self._index + 1] - self._flows.bounds[self._index])
+
+    @cached_property
+    def frames(self) -> tuple[int, ...]:
+        return tuple(self._flows.packets.column("frame")[self._rows].tolist())
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments in capture order."""
+        columns, part = self._part or (Segments(self._flows, self._index, self._index + 1), slice(None))
+        seen: dict[Role, Coverage] = {"client": Coverage(), "server": Coverage()}
+        packets, segments = self._flows.packets, list[Segment]()
+        fields = (columns.sender[part], columns.seq[part], columns.ack[part])
+        places = zip(self._rows.tolist(), *(one.tolist() for one in fields), strict=True)
+        for row, side, seq, ack in places:
+            packet, sender = packets.packet(row), ROLES[side]
+            assert packet.tcp is not None  # noqa: S101 - flows hold TCP alone
+            taken = packet.payload_length + bool(packet.tcp.flags & SYN) + bool(packet.tcp.flags & FIN)
+            repeated = taken > 0 and not seen[sender].add(seq, seq + taken)
+            segments.append(Segment(packet, packet.tcp, sender, seq, None if ack == NO_ACK else ack, repeated))
+        return tuple(segments)
+
+    def forget(self) -> None:
+        """Free what was worked out, unless the capture is short; whoever asks for it again has it made again.
+
+        Thousands of connections may be looked at once, of which hardly one is shown.
+        """
+        if self._part is None:
+            cached = [name for name, what in vars(Connection).items() if isinstance(what, cached_property)]
+            for name in cached:
+                self.__dict__.pop(name, None)
+
+    def sent_by(self, role: Role) -> Iterable[Segment]:
+        return (segment for segment in self.segments if segment.sender == role)
+
+    @cached_property
+    def states(self) -> tuple[States, ...]:
+        """Both sides' states after each segment."""
+        ends = [*(place for place, _ in self.life.changes[1:]), self.frame_count]
+        return tuple(
+            states for (start, states), end in zip(self.life.changes, ends, strict=True) for _ in range(start, end)
+        )
+
+    @cached_property
+    def syns(self) -> dict[Role, Segment | None]:
+        """The first SYN or SYN,ACK of each side; of several with different numbers, the one that all counts from."""
+        return {role: self._syn_of(role) for role in ROLES}
+
+    def _syn_of(self, role: Role) -> Segment | None:
+        syns = [segment for segment in self.sent_by(role) if segment.flags & SYN]
+        other = next((segment for segment in self.sent_by(role) if not segment.flags & SYN), None)
+        if other is not None:
+            number = (other.tcp.seq - other.seq) % CIRCLE
+            syns.sort(key=lambda segment: segment.tcp.seq != number)
+        return syns[0] if syns else None
+
+    def syn_of(self, role: Role) -> Segment | None:
+        """The first SYN or SYN,ACK of `role`."""
+        return self.syns[role]
+
+    def window_of(self, segment: Segment) -> int:
+        """The window of `segment` in bytes: scaled if both SYNs agreed to it; a SYN's own never is (RFC 7323 §2.2)."""
+        scales = [None if syn is None else syn.tcp.window_scale for syn in self.syns.values()]
+        own = self.syn_of(segment.sender)
+        if segment.flags & SYN or own is None or None in scales:
+            return segment.tcp.window
+        return segment.tcp.window << min(own.tcp.window_scale or 0, LARGEST_SCALE)
+
+    @property
+    def isn(self) -> dict[Role, int | None]:
+        """The raw initial sequence numbers, as far as the SYNs are in the capture."""
+        return {role: None if syn is None else syn.tcp.seq for role, syn in self.syns.items()}
+
+    @cached_property
+    def rtt_ns(self) -> int | None:
+        """Tshark's initial RTT: from the last SYN to the first ACK after it."""
+        if self.life.rtt is None:
+            return None
+        syn, ack = (self._flows.packets.frames.time_ns[self.frames[place] - 1] for place in self.life.rtt)
+        return int(ack - syn)
+
+    @cached_property
+    def handshake(self) -> Handshake:
+        opening = self.life.opening
+        frames = tuple(self.frames[place] for place in opening.places)
+        return Handshake(
+            opening.status, frames, opening.kind, opening.syn_count, opening.syn_data, self._fast_open(opening)
+        )
+
+    def _fast_open(self, opening: Opening) -> Literal["accepted", "ignored", "requested"] | None:
+        syn = self.syn_of("client") if opening.syn_count else None
+        cookie = None if syn is None else next((one.value for one in syn.tcp.options if one.kind == FAST_OPEN), None)
+        if cookie is None:
+            return None
+        return opening.syn_data if cookie else "requested"
+
+    @cached_property
+    def close(self) -> Close:
+        ending = self.life.ending
+        return Close(
+            ending.variant,
+            ending.closer,
+            ending.complete,
+            tuple(self.frames[place] for place in ending.places),
+            tuple(ROLES[side] for side in ending.fin_with_data),
+            tuple(ROLES[side] for side in ending.fin_again),
+            ending.half_close_data,
+            ending.last_ack_missing,
+            None if ending.reset_after is None else self.frames[ending.reset_after],
+            tuple(self.frames[place] for place in ending.strays),
+        )
+
+    @cached_property
+    def events(self) -> tuple[Event, ...]:
+        """All events, in order of frames: what is odd about numbers and windows, and damage that checksums show."""
+        return tuple(sorted((*self.odd, *self._damage()), key=lambda event: event.frame))
+
+    @cached_property
+    def events_in(self) -> dict[int, tuple[Event, ...]]:
+        """The events by frame."""
+        found: dict[int, tuple[Event, ...]] = {}
+        for event in self.events:
+            found[event.frame] = (*found.get(event.frame, ()), event)
+        return found
+
+    def _damage(self) -> Iterator[Event]:
+        """Wrong checksums; but a host without a single right one leaves them to its network card (offload)."""
+        good = {segment.sender for segment in self.segments if segment.packet.checksum == "good"}
+        for segment in self.segments:
+            if segment.packet.checksum == "bad" and segment.sender in good:
+                yield Event("bad-checksum", segment.frame)
+
+    @cached_property
+    def _endpoints(self) -> tuple[Endpoint, Endpoint]:
+        packets = self._flows.packets
+        client, server = (int(ends[self._index]) for ends in (self._flows.client, self._flows.server))
+        return Endpoint(packets.address(client), client & 0xFFFF), Endpoint(packets.address(server), server & 0xFFFF)
+
+    @property
+    def _rows(self) -> np.ndarray:
+        return self._flows.order[self._flows.bounds[self._index] : self._flows.bounds[self._index + 1]]
+
+
+def find_connections(packets: Packets) -> tuple[Connection, ...]:
+    """The TCP connections among `packets`, in order of their first frame."""
+    flows = find_flows(packets)
+    connections: list[Connection] = []
+    for first, last in flows.batches():
+        segments = Segments(flows, first, last)
+        codes = code_segments(segments)
+        odd = segments.any_where(~is_ordinary(segments)).tolist()
+        begin = [*segments.begin.tolist(), len(segments.rows)]
+        parts = [slice(start, end) for start, end in pairwise(begin)]
+        for part in compress(parts, odd):
+            mark_gaps(codes, segments, part)
+        keys = codes.tobytes()
+        for index, part in enumerate(parts):
+            life = _life(keys[2 * part.start : 2 * part.stop])
+            events = find_events(packets, segments, part) if odd[index] else ()
+            kept = (segments, part) if len(segments.rows) <= KEPT else None
+            connections.append(Connection(flows, first + index, life, events, kept))
+    return tuple(connections)
+
+
+def _life(codes: bytes) -> Life:
+    return _known_life(codes) if len(codes) <= LONGEST_KEY else read_life(codes)
+
+
+def read_life(codes: bytes) -> Life:
+    """The life of a connection whose segments have `codes`, two bytes each in this machine's order."""
+    steps = tuple(_steps(memoryview(codes).cast("H")))
+    ending = name_close(steps)
+    refusal = ending.places if ending.variant == "refused" else ()
+    return Life(
+        _completeness(steps),
+        name_opening(steps, is_refused=ending.variant == "refused", refusal=refusal),
+        ending,
+        walk_states(steps),
+        _rtt(steps),
+        any(step.code & HAS_DATA for step in steps),
+    )
+
+
+_known_life = lru_cache(maxsize=1 << 12)(read_life)
+
+
+def _steps(codes: "memoryview[int]") -> Iterator[Step]:
+    """The segments that may change something: SYN, FIN, RST, and between two of those each code's first."""
+    seen: set[int] = set()
+    for index, code in enumerate(codes):
+        if code & CONTROL:
+            seen.clear()
+        elif code in seen:
+            continue
+        if index:  # the first segment opens the connection, which a later one like it doesn't
+            seen.add(code)
+        yield Step(index, code)
+
+
+def _completeness(steps: Sequence[Step]) -> int:
+    mask = 0
+    for index, code in steps:
+        is_syn = code & (HAS_SYN | HAS_ACK) == HAS_SYN
+        if len(steps) == 1 and not is_syn:
+            return 0  # what tshark adds for the frame that opened a stream midway shows from the next frame on
+        if is_syn:
+            mask |= (1 if index == 0 else 0) | (8 if code & HAS_DATA else 0)
+        elif code & HAS_SYN:
+            mask |= 2
+        elif code & HAS_ACK:
+            mask |= 8 if code & HAS_DATA else 4
+        if code & (HAS_FIN | HAS_ACK) == HAS_FIN | HAS_ACK:
+            mask |= 16
+        if code & (HAS_RST | STRAY):
+            mask |= 32
+    return mask
+
+
+def _rtt(steps: Iterable[Step]) -> tuple[int, int] | None:
+    syn: int | None = None
+    for index, code in steps:
+        if code & (HAS_SYN | HAS_ACK) == HAS_SYN:
+            syn = index
+        elif syn is not None and code & (HAS_SYN | HAS_ACK) == HAS_ACK:
+            return syn, index
+    return None

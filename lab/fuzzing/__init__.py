@@ -1,0 +1,1 @@
+"""Damaged captures for the whole analysis: `invoke fuzz`."""

@@ -35,14 +35,14 @@ class Summary:
 def summarise(capture: Capture) -> Summary:
     """Every lookup and every connection of `capture`, classified and counted."""
     traffic = Traffic(capture)
-    lives = Counter(connection.life for connection in traffic.connections)
-    pairs = Counter((pair.type, pair.status, bool(pair.retries)) for pair in traffic.pairing.pairs)
+    lives = traffic.connections.life_counts()
+    pairs = traffic.pairing.counts()
     facts: Counter[str] = Counter()
     for life, count in lives.items():
         facts.update(dict.fromkeys(life.ending.facts, count))
     return Summary(
         capture,
-        len(traffic.pairing.pairs),
+        len(traffic.pairing),
         _counted((status, count) for (_, status, _), count in pairs.items()),
         _counted((type_name(number), count) for (number, _, _), count in pairs.items()),
         sum(count for (_, _, retried), count in pairs.items() if retried),
@@ -52,7 +52,7 @@ def summarise(capture: Capture) -> Summary:
         _counted((life.ending.variant, count) for life, count in lives.items()),
         _counted((life.ending.closer, count) for life, count in lives.items()),
         dict(facts.most_common()),
-        dict(Counter(event.kind for connection in traffic.connections for event in connection.odd).most_common()),
+        dict(Counter(event.kind for events in traffic.connections.odd.values() for event in events).most_common()),
         dict(Counter(traffic.packets.others).most_common()),
     )
 

@@ -8,7 +8,7 @@ from analysis.dns.pairs import DNS_PORT, Source, pair_messages
 from analysis.dns.strays import Ignored
 from analysis.files.capture import Capture
 from analysis.packets.decode import decode
-from analysis.tcp.connection import Connection, find_connections
+from analysis.tcp.connection import Connections, find_connections
 
 
 class Traffic:
@@ -17,7 +17,7 @@ class Traffic:
     def __init__(self, capture: Capture) -> None:
         self.capture = capture
         self.packets = decode(capture.frames)
-        self.connections: tuple[Connection, ...] = find_connections(self.packets)
+        self.connections: Connections = find_connections(self.packets)
         self.pairing = pair_messages(self.packets, self.connections)
 
     @cached_property
@@ -56,8 +56,7 @@ class Traffic:
         if not frames:
             return {}
         return {
-            frame: index
-            for index, connection in enumerate(self.connections)
-            if connection.server_port == DNS_PORT
+            frame: connection.index
+            for connection in self.connections.carriers_to(DNS_PORT)
             for frame in frames.intersection(connection.frames)
         }

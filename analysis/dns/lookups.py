@@ -23,7 +23,7 @@ from analysis.dns.strays import Ignored, Strays, find_strays, in_order
 from analysis.dns.wire import IS_TRUNCATED, Facts, Status
 from analysis.names import canonical
 from analysis.packets.columns import Packets
-from analysis.tcp.connection import Connection
+from analysis.tcp.connection import Connections
 
 for _kind in (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME, dns.rdatatype.SOA, dns.rdatatype.OPT):
     dns.rdata.get_rdata_class(dns.rdataclass.IN, _kind)  # type: ignore[no-untyped-call] # not in the midst of a message
@@ -150,7 +150,7 @@ class Lookup:
         return tuple(chain)
 
 
-def find_messages(packets: Packets, connections: Iterable[Connection]) -> dict[Source, Message]:
+def find_messages(packets: Packets, connections: Connections) -> dict[Source, Message]:
     """The DNS messages on port 53, over UDP and TCP, in order of the frame that completed each."""
     return {raw.source: _message(packets, raw, facts) for raw, facts in all_messages(packets, connections)}
 
@@ -160,7 +160,7 @@ def find_lookups(
 ) -> tuple[tuple[Lookup, ...], tuple[Ignored, ...]]:
     """The lookups, in order of their first query; and the responses that come close to none."""
     strays = find_strays(pairing, messages)
-    lookups = (_lookup(number, pair, messages, strays) for number, pair in enumerate(pairing.pairs))
+    lookups = (_lookup(number, pair, messages, strays) for number, pair in enumerate(pairing))
     return tuple(lookups), strays.unasked
 
 

@@ -4,10 +4,10 @@ RFC 1035 §4.2.2 (length prefix on TCP), RFC 5452 §9 (which response answers wh
 UDP, then asked over TCP).
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from array import array
+from collections import Counter, deque
+from collections.abc import Iterator
+from typing import NamedTuple, get_args
 
 import numpy as np
 
@@ -15,11 +15,14 @@ from analysis.dns.wire import HEADER_LENGTH, Facts, Status, read_facts
 from analysis.packets.columns import Packets
 from analysis.packets.copies import DatagramCopies
 from analysis.packets.packet import UDP
-from analysis.tcp.connection import Connection
+from analysis.tcp.connection import Connection, Connections
 from analysis.tcp.segment import PEER, ROLES
 from analysis.tcp.stream import reassemble
 
 DNS_PORT = 53
+STATUSES: tuple[Status, ...] = get_args(Status)
+UNANSWERED = STATUSES.index("unanswered")
+NO_SOURCE = 1 << 62
 BLOCK = 1 << 13  # datagrams whose bounds are worked out at once
 
 
@@ -47,8 +50,7 @@ class Raw(NamedTuple):
     twin: int | None = None
 
 
-@dataclass(slots=True)
-class Pair:
+class Pair(NamedTuple):
     """One question: its first query, its retries, and the response that counts.
 
     `truncated`: the response over UDP that sent the client to TCP; `status` is then that of the answer over TCP.
@@ -57,22 +59,95 @@ class Pair:
     query: Source
     transport: str
     type: int
-    status: Status = "unanswered"
-    response: Source | None = None
-    retries: list[Source] | None = None
-    truncated: Source | None = None
+    status: Status
+    response: Source | None
+    retries: tuple[Source, ...]
+    truncated: Source | None
 
 
-@dataclass(slots=True)
 class Pairing:
-    """All questions, in order of their first query; responses that none takes; datagrams captured twice, by row."""
+    """All questions in order of their first query; responses that none takes; datagrams captured twice, by row.
 
-    pairs: list[Pair] = field(default_factory=list)
-    strays: list[Source] = field(default_factory=list)
-    twins: dict[int, int] = field(default_factory=dict)
+    A capture may have millions of questions, so they are columns, of which a `Pair` is made when someone looks.
+    """
+
+    def __init__(self) -> None:
+        self.strays: list[Source] = []
+        self.twins: dict[int, int] = {}
+        self._query, self._response = array("q"), array("q")  # rows, or places in `_over_tcp` (`_stored`)
+        self._type, self._status = array("H"), array("B")
+        self._over_tcp: list[TcpMessage] = []
+        self._retries: dict[int, list[Source]] = {}
+        self._truncated: dict[int, Source] = {}
+
+    def __len__(self) -> int:
+        return len(self._query)
+
+    def __iter__(self) -> Iterator[Pair]:
+        return (self.pair(number) for number in range(len(self)))
+
+    def pair(self, number: int) -> Pair:
+        """Question `number`, from 0."""
+        query, response = self._source(self._query[number]), self._source(self._response[number])
+        assert query is not None  # noqa: S101 - there is no question without one
+        retries = tuple(self._retries.get(number, ()))
+        transport = "udp" if isinstance((query, *retries)[-1], int) else "tcp"
+        status, truncated = STATUSES[self._status[number]], self._truncated.get(number)
+        return Pair(query, transport, self._type[number], status, response, retries, truncated)
+
+    def counts(self) -> Counter[tuple[int, Status, bool]]:
+        """How many questions of each type and status there are, and whether they were asked more than once."""
+        counts: Counter[tuple[int, Status, bool]] = Counter()
+        for (kind, status), times in Counter(zip(self._type, self._status, strict=True)).items():
+            counts[kind, STATUSES[status], False] += times
+        for number in self._retries:
+            kind, status = self._type[number], STATUSES[self._status[number]]
+            counts[kind, status, False] -= 1
+            counts[kind, status, True] += 1
+        return +counts
+
+    def begin(self, query: Source, kind: int) -> int:
+        """A new question; its number."""
+        self._query.append(self._stored(query))
+        self._response.append(NO_SOURCE)
+        self._type.append(kind)
+        self._status.append(UNANSWERED)
+        return len(self._query) - 1
+
+    def ask_again(self, number: int, query: Source) -> None:
+        self._retries.setdefault(number, []).append(query)
+
+    def answer(self, number: int, response: Source, status: Status) -> None:
+        """The response that counts; one that was malformed before it is a stray."""
+        before = self._source(self._response[number])
+        if before is not None:
+            self.strays.append(before)
+        self._response[number], self._status[number] = self._stored(response), STATUSES.index(status)
+
+    def go_to_tcp(self, number: int) -> None:
+        """The truncated response was not the last word."""
+        truncated = self._source(self._response[number])
+        assert truncated is not None  # noqa: S101 - says the caller
+        self._truncated[number] = truncated
+        self._response[number], self._status[number] = NO_SOURCE, UNANSWERED
+
+    def takes(self, number: int) -> bool:
+        """Whether the question still waits for a response that can be read."""
+        return self._response[number] == NO_SOURCE or STATUSES[self._status[number]] == "malformed"
+
+    def _stored(self, source: Source) -> int:
+        if isinstance(source, int):
+            return source
+        self._over_tcp.append(source)
+        return -len(self._over_tcp)
+
+    def _source(self, stored: int) -> Source | None:
+        if stored == NO_SOURCE:
+            return None
+        return stored if stored >= 0 else self._over_tcp[-stored - 1]
 
 
-def pair_messages(packets: Packets, connections: Iterable[Connection]) -> Pairing:
+def pair_messages(packets: Packets, connections: Connections) -> Pairing:
     """Which response answers which query.
 
     It does with the same id, name, type, addresses and ports (RFC 5452 §9); any other, and any second one, changes
@@ -99,26 +174,24 @@ class _Pairer:
 
     def __init__(self) -> None:
         self.found = Pairing()
-        # unanswered queries, by what their response must have
-        self._waiting: dict[tuple[object, ...], dict[bytes, Pair]] = {}
-        self._latest: dict[tuple[object, ...], Pair] = {}  # unanswered questions, by who asks
-        self._truncated: dict[tuple[object, ...], Pair] = {}
+        # unanswered queries, by what their response must have: the question's number
+        self._waiting: dict[tuple[object, ...], dict[bytes, int]] = {}
+        self._latest: dict[tuple[object, ...], int] = {}  # unanswered questions, by who asks
+        self._truncated: dict[tuple[object, ...], int] = {}
 
     def ask(self, raw: Raw, number: int, question: bytes) -> None:
         transport, host = raw.transport, raw.sender >> 16
-        pair = self._latest.get((transport, host, question))
+        asked = (transport, host, question)
+        pair = self._latest.get(asked)
         if pair is None and transport == "tcp":
             pair = self._truncated.pop((host, question), None)
+            if pair is not None:
+                self.found.go_to_tcp(pair)
         if pair is None:
-            pair = Pair(raw.source, transport, int.from_bytes(question[-4:-2]))
-            self.found.pairs.append(pair)
+            pair = self.found.begin(raw.source, int.from_bytes(question[-4:-2]))
         else:
-            if pair.transport != transport:
-                pair.truncated, pair.response = pair.response, None
-                pair.transport, pair.status = transport, "unanswered"
-            pair.retries = pair.retries or []
-            pair.retries.append(raw.source)
-        self._latest[transport, host, question] = pair
+            self.found.ask_again(pair, raw.source)
+        self._latest[asked] = pair
         self._waiting.setdefault((transport, number, raw.sender, raw.receiver), {})[question] = pair
 
     def respond(self, raw: Raw, facts: Facts) -> None:
@@ -128,12 +201,10 @@ class _Pairer:
         if not question and queries:
             question = next(reversed(queries))  # an error may leave it out (RFC 1035 §4.1.1)
         pair = queries.get(question)
-        if pair is None or (pair.response is not None and pair.status != "malformed"):
+        if pair is None or not self.found.takes(pair):
             self.found.strays.append(raw.source)
             return
-        if pair.response is not None:
-            self.found.strays.append(pair.response)
-        pair.response, pair.status = raw.source, facts.status
+        self.found.answer(pair, raw.source, facts.status)
         if facts.status == "malformed":
             return  # its client has no answer yet: a better one may follow
         self._latest.pop((raw.transport, raw.receiver >> 16, question), None)
@@ -144,7 +215,7 @@ class _Pairer:
             self._waiting.pop(key, None)
 
 
-def all_messages(packets: Packets, connections: Iterable[Connection]) -> Iterator[tuple[Raw, Facts]]:
+def all_messages(packets: Packets, connections: Connections) -> Iterator[tuple[Raw, Facts]]:
     """Every DNS message of the capture, in order of the frame that completed it."""
     for raw in _raw_messages(packets, connections):
         facts = read_facts(raw.data, is_cut=raw.is_cut)
@@ -152,10 +223,9 @@ def all_messages(packets: Packets, connections: Iterable[Connection]) -> Iterato
             yield raw, facts
 
 
-def _raw_messages(packets: Packets, connections: Iterable[Connection]) -> Iterator[Raw]:
+def _raw_messages(packets: Packets, connections: Connections) -> Iterator[Raw]:
     """What may be a message, in order of the frame that completed it."""
-    carriers = (one for one in connections if one.server_port == DNS_PORT and one.life.has_data)
-    streams = (_tcp_messages(connection) for connection in carriers)
+    streams = (_tcp_messages(connection) for connection in connections.carriers_to(DNS_PORT))
     over_tcp = deque(sorted((raw for stream in streams for raw in stream), key=_completed))
     frames = packets.column("frame")
     datagrams = _datagrams(packets)

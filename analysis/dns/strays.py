@@ -38,9 +38,7 @@ class Strays(NamedTuple):
 
 def find_strays(pairing: Pairing, messages: Mapping[Source, "Message"]) -> Strays:
     """Compare each response that none takes with the queries before it, of which the latest counts."""
-    lookup_of = {
-        query: number for number, pair in enumerate(pairing.pairs) for query in (pair.query, *(pair.retries or ()))
-    }
+    lookup_of = {query: number for number, pair in enumerate(pairing) for query in (pair.query, *(pair.retries or ()))}
     strays = set(pairing.strays)
     asked: dict[Key, Source] = {}
     found: dict[int, list[Ignored]] = {}
@@ -82,7 +80,7 @@ def _note_twins(
 ) -> None:
     """Datagrams that were captured twice go with the lookup that has their twin."""
     taken = dict(lookup_of)
-    for number, pair in enumerate(pairing.pairs):
+    for number, pair in enumerate(pairing):
         taken |= {source: number for source in (pair.response, pair.truncated) if source is not None}
     for source, twin in pairing.twins.items():
         first = _original(pairing, twin)

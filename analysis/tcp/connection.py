@@ -3,11 +3,13 @@
 `completeness` and `rtt_ns` as tshark computes them.
 """
 
+from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import compress, pairwise
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -91,7 +93,7 @@ class Connection:
         self, flows: Flows, index: int, life: Life, odd: tuple[Event, ...], part: tuple[Segments, slice] | None
     ) -> None:
         self._flows = flows
-        self._index = index
+        self.index = index  # among all, from 0
         self._part = part  # the columns of its segments, if they are kept
         self.life = life
         self.odd = odd  # the events that follow from sequence numbers and windows
@@ -110,7 +112,7 @@ class Connection:
     @property
     def end_numbers(self) -> dict[Role, int]:
         """The endpoints as numbers (see `Packets`)."""
-        return {"client": int(self._flows.client[self._index]), "server": int(self._flows.server[self._index])}
+        return {"client": int(self._flows.client[self.index]), "server": int(self._flows.server[self.index])}
 
     @property
     def completeness(self) -> int:
@@ -119,11 +121,11 @@ class Connection:
 
     @property
     def server_port(self) -> int:
-        return int(self._flows.server[self._index]) & 0xFFFF
+        return int(self._flows.server[self.index]) & 0xFFFF
 
     @property
     def frame_count(self) -> int:
-        return int(self._flows.bounds[self._index + 1] - self._flows.bounds[self._index])
+        return int(self._flows.bounds[self.index + 1] - self._flows.bounds[self.index])
 
     @cached_property
     def frames(self) -> tuple[int, ...]:
@@ -132,7 +134,7 @@ class Connection:
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
         """The segments in capture order."""
-        columns, part = self._part or (Segments(self._flows, self._index, self._index + 1), slice(None))
+        columns, part = self._part or (Segments(self._flows, self.index, self.index + 1), slice(None))
         seen: dict[Role, Coverage] = {"client": Coverage(), "server": Coverage()}
         packets, segments = self._flows.packets, list[Segment]()
         fields = (columns.sender[part], columns.seq[part], columns.ack[part])
@@ -258,18 +260,86 @@ class Connection:
     @cached_property
     def _endpoints(self) -> tuple[Endpoint, Endpoint]:
         packets = self._flows.packets
-        client, server = (int(ends[self._index]) for ends in (self._flows.client, self._flows.server))
+        client, server = (int(ends[self.index]) for ends in (self._flows.client, self._flows.server))
         return Endpoint(packets.address(client), client & 0xFFFF), Endpoint(packets.address(server), server & 0xFFFF)
 
     @property
     def _rows(self) -> np.ndarray:
-        return self._flows.order[self._flows.bounds[self._index] : self._flows.bounds[self._index + 1]]
+        return self._flows.order[self._flows.bounds[self.index] : self._flows.bounds[self.index + 1]]
 
 
-def find_connections(packets: Packets) -> tuple[Connection, ...]:
-    """The TCP connections among `packets`, in order of their first frame."""
+class Connections(Sequence[Connection]):
+    """The connections of a capture, in order of their first frame; each is made when someone looks at it.
+
+    A capture may have millions, of which a summary only counts the lives: `lives` has each once, `life_numbers` says which
+    one a connection had. `odd`: the events of the connections that have some.
+    """
+
+    def __init__(self, flows: Flows) -> None:
+        self.lives: list[Life] = []
+        self.odd: dict[int, tuple[Event, ...]] = {}
+        self._flows = flows
+        self._numbers = array("I")
+        self._number_of: dict[int, int] = {}  # by the life's identity: most connections share theirs
+        self._parts: list[tuple[Segments, slice]] = []  # the columns of their segments, if they are kept
+        self._made: dict[int, Connection] = {}
+
+    def add(self, life: Life, events: tuple[Event, ...], part: tuple[Segments, slice] | None) -> None:
+        """The next connection."""
+        number = self._number_of.get(id(life))
+        if number is None:
+            number = self._number_of[id(life)] = len(self.lives)
+            self.lives.append(life)
+        if events:
+            self.odd[len(self._numbers)] = events
+        if part is not None:
+            self._parts.append(part)
+        self._numbers.append(number)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Connection: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Connection, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Connection | tuple[Connection, ...]:
+        if isinstance(index, slice):
+            return tuple(self[one] for one in range(*index.indices(len(self))))
+        index = range(len(self))[index]
+        made = self._made.get(index)
+        if made is None:
+            part = self._parts[index] if self._parts else None
+            life, events = self.lives[self._numbers[index]], self.odd.get(index, ())
+            made = self._made[index] = Connection(self._flows, index, life, events, part)
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == other
+
+    __hash__ = None  # type: ignore[assignment] # its connections' states change as they are asked
+
+    def life_counts(self) -> Counter[Life]:
+        """How many connections had each life."""
+        counts: Counter[Life] = Counter()
+        times = np.bincount(np.frombuffer(self._numbers, np.uint32), minlength=len(self.lives)) if self.lives else ()
+        for life, count in zip(self.lives, times, strict=True):
+            counts[life] += int(count)
+        return counts
+
+    def carriers_to(self, port: int) -> Iterator[Connection]:
+        """Those to `port` of the server that have data."""
+        to_port = np.flatnonzero(self._flows.server & np.uint64(0xFFFF) == port).tolist()
+        return (self[index] for index in to_port if self.lives[self._numbers[index]].has_data)
+
+
+def find_connections(packets: Packets) -> Connections:
+    """The TCP connections among `packets`."""
     flows = find_flows(packets)
-    connections: list[Connection] = []
+    connections = Connections(flows)
+    is_short = len(flows.order) <= KEPT
     for first, last in flows.batches():
         segments = Segments(flows, first, last)
         codes = code_segments(segments)
@@ -282,9 +352,8 @@ def find_connections(packets: Packets) -> tuple[Connection, ...]:
         for index, part in enumerate(parts):
             life = _life(keys[2 * part.start : 2 * part.stop])
             events = find_events(packets, segments, part) if odd[index] else ()
-            kept = (segments, part) if len(segments.rows) <= KEPT else None
-            connections.append(Connection(flows, first + index, life, events, kept))
-    return tuple(connections)
+            connections.add(life, events, (segments, part) if is_short else None)
+    return connections
 
 
 def _life(codes: bytes) -> Life:

@@ -44,7 +44,7 @@ def json_text(report: Report) -> Iterator[str]:
 
 
 def _json_pieces(report: Report) -> Iterator[str]:
-    is_long = len(report.traffic.connections) + len(report.traffic.pairing.pairs) > MOST_INDENTED
+    is_long = len(report.traffic.connections) + len(report.traffic.pairing) > MOST_INDENTED
     before = "{"
     for name, value in _values(report).items():
         yield f"{before}\n  {json.dumps(name)}: "
@@ -221,22 +221,21 @@ def _options(syn: Segment | None) -> list[dict[str, Any]]:
 
 def _stories(report: Report) -> Iterator[dict[str, Any]]:
     lookups = {id(lookup): index for index, lookup in enumerate(report.traffic.lookups)}
-    connections = {id(connection): index for index, connection in enumerate(report.traffic.connections)}
     for story in report.stories:
-        yield _story(story, report, lookups, connections)
+        yield _story(story, report, lookups)
         for connection in story.connections:
             connection.forget()
 
 
-def _story(story: Story, report: Report, lookups: dict[int, int], connections: dict[int, int]) -> dict[str, Any]:
+def _story(story: Story, report: Report, lookups: dict[int, int]) -> dict[str, Any]:
     chosen = story is report.story
     exact = report.exact if chosen else exact_sequence(story)
     return {
         "name": story.name,
         "names": list(story.names),
         "lookups": [lookups[id(lookup)] for lookup in story.lookups],
-        "connections": [connections[id(connection)] for connection in story.connections],
-        "carriers": [connections[id(connection)] for connection in story.carriers],
+        "connections": [connection.index for connection in story.connections],
+        "carriers": [connection.index for connection in story.carriers],
         "exchanges": [_exchange(exchange) for exchange in story.exchanges],
         "segments": [
             _segment(connection, segment, index)

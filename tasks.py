@@ -99,7 +99,7 @@ def doctor(_: Context, json=False, runs=RUNS):  # type: ignore[no-untyped-def]
 
 @task(
     help={
-        "only": "netns, docker or analysis; left out, each that is ready",
+        "only": "netns, docker or analysis; left out, each of them that is ready; large: the analysis of 2 GB",
         "runs": "warm runs to time (docker: half as many, in pairs with docker compose by hand)",
         "repeat": "runs in a row (netns: half with every core busy; docker: a quarter as many, then four at a time)",
         "frames": "how long a capture the analysis is given",

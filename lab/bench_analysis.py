@@ -24,6 +24,8 @@ SMALL_FETCHES, SMALL_SEED = 2, 43  # 20 frames: one fetch from lookup to close, 
 WANTED_FRAMES_A_SECOND = 250_000
 WANTED_BYTES_A_FRAME = 150
 WANTED_FIRST_CALL_MS = 5.0
+MANY, MANY_FETCHES, WANTED_MANY_S = 200, 2, 1.0  # captures in one process, of about 20 frames each
+LARGE_BYTES, LARGE_FETCHES, WANTED_LARGE_BYTES = 2_000_000_000, 966_000, 1_000_000_000
 
 FILE = "FILE"
 OURS = (sys.executable, "-m", "invoke", "analyze", "--summary", "--file", FILE)
@@ -41,6 +43,7 @@ quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
 child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=quiet)
 print(os.wait4(child, 0)[2].ru_maxrss)
 """
+MANY_CALLS = "import sys; from lab.bench_analysis import print_many_calls; print_many_calls(sys.argv[1])"
 SMALL_CALLS = "import sys; from lab.bench_analysis import print_small_calls; print_small_calls(sys.argv[1])"
 
 HEAD = (
@@ -103,7 +106,9 @@ def bench_analysis(frames: int, progress: Progress) -> tuple[str, bool]:
     if frames < FEWEST_FRAMES:
         raise InputError(f"{frames} frames are too few to time anything", f"ask for {FEWEST_FRAMES} at least")
     with tempfile.TemporaryDirectory() as folder:
-        big, tenth, small = _samples(Path(folder), frames, progress)
+        fetches = round(frames / FRAMES_A_FETCH)
+        plans = [(fetches, 1), (round(fetches / 10), 1), (SMALL_FETCHES, SMALL_SEED)]
+        big, tenth, small = _samples(Path(folder), plans, progress)
         classified = _is_all_classified(big)
         ours, shorter, peers = _ours(big), _ours(tenth), _peers(big)
         _run_all([ours, shorter, *peers], progress)
@@ -111,20 +116,25 @@ def bench_analysis(frames: int, progress: Progress) -> tuple[str, bool]:
         extra = _peak_bytes(ours) - _peak_bytes(_ours(small)) - big.size
         progress("the small capture")
         firsts_ms, further_ms = _small_calls(small)
-    figures = _figures(ours, extra, statistics.median(firsts_ms))
+        progress(f"{MANY} small captures")
+        many_s, many_frames = _many_calls(Path(folder) / "many")
+    figures = _figures(ours, extra, statistics.median(firsts_ms), many_s)
     text = [f"A synthetic capture of {big.frames:,} frames ({big.size / 1e6:.0f} MB): lookups, fetches, closes.", ""]
     text += [*_peer_table(ours, peers), "", *_linear_table(ours, shorter), ""]
     text += [f"{small.frames} frames, in {CHILDREN} processes that have imported all: first report, median"]
     text += [f"{statistics.median(firsts_ms):.2f} ms ({min(firsts_ms):.2f} to {max(firsts_ms):.2f}), further ones"]
     text += [f"{further_ms:.2f} ms", ""]
+    text += [
+        f"{MANY} captures of {many_frames / MANY:.1f} frames each, in one process that has imported all: {many_s:.2f} s"
+    ]
+    text += [""]
     text += [FIGURES_HEAD, *(figure.row() for figure in figures)]
     return "\n".join(text), classified
 
 
-def _samples(folder: Path, frames: int, progress: Progress) -> list[Sample]:
-    """The captures: the whole length, a tenth, and a small one."""
+def _samples(folder: Path, plans: list[tuple[int, int]], progress: Progress) -> list[Sample]:
+    """A capture for each of `plans`: how many fetches, and the seed."""
     samples = []
-    plans = [(round(frames / FRAMES_A_FETCH), 1), (round(frames / 10 / FRAMES_A_FETCH), 1), (SMALL_FETCHES, SMALL_SEED)]
     for number, (fetches, seed) in enumerate(plans):
         path = folder / f"{number}.pcap"
         count = write_fetches(path, fetches, seed)
@@ -237,7 +247,49 @@ def print_small_calls(path: str) -> None:
     print(json.dumps(taken_ms))
 
 
-def _figures(ours: Contender, extra: int, first_ms: float) -> list[Figure]:
+def _many_calls(folder: Path) -> tuple[float, int]:
+    """In a child: the seconds that it takes to report on `MANY` different captures, and their frames in all."""
+    folder.mkdir()
+    frames = sum(write_fetches(folder / f"{seed}.pcap", MANY_FETCHES, seed) for seed in range(MANY))
+    command = [sys.executable, "-c", MANY_CALLS, str(folder)]
+    done = subprocess.run(command, cwd=HERE, stdout=subprocess.PIPE, check=True)
+    return float(json.loads(done.stdout)), frames
+
+
+def print_many_calls(folder: str) -> None:
+    """The seconds that one report after another on each capture in `folder` takes, as JSON; for a child of its own."""
+    from analysis.files.capture import read_capture
+    from analysis.report import make_report
+    from analysis.views.style import Style
+    from analysis.views.terminal import render
+
+    start = time.perf_counter()
+    for path in sorted(Path(folder).iterdir()):
+        render(make_report(read_capture(path)), Style(80))
+    print(json.dumps(time.perf_counter() - start))
+
+
+def bench_large(progress: Progress) -> tuple[str, bool]:
+    """Measure `invoke analyze --summary` with a capture of 2 GB: its time, and its memory beyond the mapped file.
+
+    A Markdown table, and True: a figure that isn't reached is no failure. `StepError` if the command fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        sample = _samples(Path(folder), [(LARGE_FETCHES, 1)], progress)[0]
+        ours = _ours(sample)
+        _run(ours)
+        extra = _peak_bytes(ours) - sample.size
+    wanted = Figure(
+        f"peak memory beyond a file of {sample.size / 1e9:.2f} GB, GB",
+        f"< {WANTED_LARGE_BYTES / 1e9:g}",
+        f"{extra / 1e9:.2f}",
+        sample.size >= LARGE_BYTES and extra < WANTED_LARGE_BYTES,
+    )
+    text = [f"{sample.frames:,} frames in {ours.median_s:.1f} s", "", FIGURES_HEAD, wanted.row()]
+    return "\n".join(text), True
+
+
+def _figures(ours: Contender, extra: int, first_ms: float, many_s: float) -> list[Figure]:
     """What was wanted and what was measured; `extra` is the memory in bytes beyond the file and a bare process."""
     rate, share = ours.sample.frames / ours.median_s, extra / ours.sample.frames
     return [
@@ -253,6 +305,12 @@ def _figures(ours: Contender, extra: int, first_ms: float) -> list[Figure]:
             f"< {WANTED_FIRST_CALL_MS:g}",
             f"{first_ms:.2f}",
             first_ms < WANTED_FIRST_CALL_MS,
+        ),
+        Figure(
+            f"{MANY} captures of 20 frames in one process, s",
+            f"< {WANTED_MANY_S:g}",
+            f"{many_s:.2f}",
+            many_s < WANTED_MANY_S,
         ),
     ]
 

@@ -166,7 +166,7 @@ def bench(only: str | None, runs: int, repeat: int, frames: int) -> bool:
     """`invoke bench`: tables of times and fingerprints; whether all was as it should be."""
     from lab.bench import bench as bench_netns
     from lab.bench import machine
-    from lab.bench_analysis import bench_analysis
+    from lab.bench_analysis import bench_analysis, bench_large
     from lab.containers.bench import bench_docker
     from lab.doctor import examine_docker
 
@@ -174,11 +174,14 @@ def bench(only: str | None, runs: int, repeat: int, frames: int) -> bool:
         "netns": lambda: bench_netns(runs, repeat, say),
         "docker": lambda: bench_docker(max(1, runs // 2), max(1, repeat // 4), say),
         "analysis": lambda: bench_analysis(frames, say),
+        "large": lambda: bench_large(say),
     }
     if only not in (None, *parts):
         raise InputError(f"there is nothing called {only!r} to measure", f"use one of: {', '.join(parts)}")
-    if only is None and not all(check.ok for check in examine_docker()):
-        del parts["docker"]
+    if only is None:
+        del parts["large"]
+        if not all(check.ok for check in examine_docker()):
+            del parts["docker"]
     print(machine())
     good = True
     for name, measure in parts.items():

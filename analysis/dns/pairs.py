@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.dns.wire import HEADER_LENGTH, Facts, Status, read_facts
 from analysis.packets.columns import Packets
@@ -23,7 +24,10 @@ DNS_PORT = 53
 STATUSES: tuple[Status, ...] = get_args(Status)
 UNANSWERED = STATUSES.index("unanswered")
 NO_SOURCE = 1 << 62
+ENDS_AND_PROTOCOL = ("source", "target", "protocol")
+PART = 1 << 20  # rows of columns that are looked through at once
 BLOCK = 1 << 13  # datagrams whose bounds are worked out at once
+AROUND = 1 << 10  # datagrams before and behind a block, among which a twin is looked for
 
 
 class TcpMessage(NamedTuple):
@@ -98,8 +102,8 @@ class Pairing:
     def counts(self) -> Counter[tuple[int, Status, bool]]:
         """How many questions of each type and status there are, and whether they were asked more than once."""
         counts: Counter[tuple[int, Status, bool]] = Counter()
-        for (kind, status), times in Counter(zip(self._type, self._status, strict=True)).items():
-            counts[kind, STATUSES[status], False] += times
+        for (kind, code), times in Counter(zip(self._type, self._status, strict=True)).items():
+            counts[kind, STATUSES[code], False] += times
         for number in self._retries:
             kind, status = self._type[number], STATUSES[self._status[number]]
             counts[kind, status, False] -= 1
@@ -246,12 +250,11 @@ def _completed(raw: Raw) -> tuple[int, int]:
 def _datagrams(packets: Packets) -> Iterator[Raw]:
     """Each datagram from or to port 53; its source is its row."""
     source, target = packets.columns["source"], packets.columns["target"]
-    port = np.uint64(0xFFFF)
-    at_port = (source & port == DNS_PORT) | (target & port == DNS_PORT)
-    rows = np.flatnonzero(at_port & (packets.column("protocol") == UDP))
-    data, whole, copies = packets.frames.data, packets.whole, DatagramCopies(packets, rows)
+    rows = _rows_at_port(packets)
+    data, whole, copies = packets.frames.data, packets.whole, DatagramCopies(packets)
     for first in range(0, len(rows), BLOCK):
         some = rows[first : first + BLOCK]
+        copies.watch(rows[max(0, first - AROUND) : first + BLOCK + AROUND])
         start, end = packets.payload_bounds(some)
         cut = end - start < packets.columns["length"][some]
         columns = (some, source[some], target[some], start, end, cut)
@@ -262,6 +265,16 @@ def _datagrams(packets: Packets) -> Iterator[Raw]:
                 is_cut = len(payload) < int(packets.columns["length"][row])  # noqa: PLW2901 - it is elsewhere
             twin = copies.note(row, sender, receiver, payload) if row in copies.candidates else None
             yield Raw(row, "udp", sender, receiver, payload, is_cut, twin)
+
+
+def _rows_at_port(packets: Packets) -> npt.NDArray[np.int32]:
+    """The datagrams from or to port 53, gathered a part at a time: the columns may be long."""
+    port, found = np.uint64(0xFFFF), [np.empty(0, np.int32)]
+    for first in range(0, len(packets), PART):
+        source, target, protocol = (packets.columns[name][first : first + PART] for name in ENDS_AND_PROTOCOL)
+        at_port = (source & port == DNS_PORT) | (target & port == DNS_PORT)
+        found.append((np.flatnonzero(at_port & (protocol == UDP)) + first).astype(np.int32))
+    return np.concatenate(found)
 
 
 def _tcp_messages(connection: Connection) -> Iterator[Raw]:

@@ -125,7 +125,7 @@ class Block:
         self.transport = np.zeros(count, np.int64)
         self.segment_end = np.zeros(count, np.int64)  # by the IP header, beyond the captured bytes or not
         self.fragments: list[Fragment] = []
-        zeros = ("kind", "protocol", "source", "target", "header", "length", "seq", "ack", "flags", "window")
+        zeros = ("kind", "protocol", "source", "target", "header", "length", "flags")
         self.fields = {name: np.zeros(count, np.uint64 if name in ("source", "target") else np.int64) for name in zeros}
 
     def field(self, name: str) -> npt.NDArray[Any]:

@@ -6,7 +6,7 @@ A column costs a few bytes a packet; `decode` fills them. A `Packet` is made of 
 import ipaddress
 import struct
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,21 +16,19 @@ from analysis.packets.block import Ints
 from analysis.packets.fragments import Datagram
 from analysis.packets.packet import TCP, Packet, TcpHeader, check_sum, parse_options
 
+TCP_FIELDS = {"seq": (4, 4), "ack": (8, 4), "window": (14, 2)}  # offset and bytes: RFC 9293 §3.1
 FIRST_IPV6 = 1 << 32  # address numbers: an IPv4 address is its own, IPv6 addresses are numbered from here on
 ROW = np.dtype(
     [
         ("frame", "u4"),  # from 1
-        ("transport", "u4"),  # where the UDP or TCP header begins in the frame
+        ("transport", "u2"),  # where the UDP or TCP header begins in the frame
         ("network", "u2"),  # where the IP header begins in the frame
         ("protocol", "u1"),
         ("header", "u1"),  # bytes of the transport header
         ("length", "i4"),  # payload bytes, by the IP header
         ("source", "u8"),  # address number << 16 | port
         ("target", "u8"),
-        ("seq", "u4"),
-        ("ack", "u4"),
         ("flags", "u2"),
-        ("window", "u2"),
     ]
 )
 
@@ -52,6 +50,20 @@ class Packets:
 
     def __len__(self) -> int:
         return len(self.columns["frame"])
+
+    def tcp_field(self, name: Literal["seq", "ack", "window"], rows: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
+        """A field of the TCP header of each of `rows`, read anew from the file: as a column it would take too much."""
+        offset, size = TCP_FIELDS[name]
+        data = self.frames.data
+        at = self.frames.start[self.columns["frame"][rows] - 1] + self.columns["transport"][rows]
+        at += offset
+        values = np.ndarray((max(0, len(data) - size + 1),), f">u{size}", data, 0, (1,))
+        found: npt.NDArray[np.uint32] = values[at].astype(np.uint32)
+        if self.whole:
+            for place in np.flatnonzero(np.isin(rows, list(self.whole))).tolist():
+                segment = self.whole[int(rows[place])].data
+                found[place] = int.from_bytes(segment[offset : offset + size])
+        return found
 
     def column(self, name: str) -> Ints:
         """The column `name` (see `ROW`); do not change it."""
@@ -87,7 +99,7 @@ class Packets:
         """The frames that brought packet `row`: several if it came in fragments."""
         return self.whole[row].frames if row in self.whole else (int(self.columns["frame"][row]),)
 
-    def payload_bounds(self, rows: Ints) -> tuple[Ints, Ints]:
+    def payload_bounds(self, rows: npt.NDArray[Any]) -> tuple[Ints, Ints]:
         """Where the payload of each of `rows` begins in the file, and where it ends, as far as captured.
 
         Rows that are in `whole` have none there.
@@ -121,7 +133,7 @@ class Packets:
             state,
             sent,
             right,
-            self._tcp_header(row, segment[20:header]) if protocol == TCP else None,
+            self._tcp_header(row, segment[:header]) if protocol == TCP else None,
         )
 
     def network_bytes(self, row: int) -> bytes:
@@ -131,9 +143,10 @@ class Packets:
         start = int(self.frames.start[int(self.columns["frame"][row]) - 1]) + int(self.columns["network"][row])
         return self.frames.data[start : self._segment_bounds(row)[1]]
 
-    def _tcp_header(self, row: int, options: bytes) -> TcpHeader:
-        seq, ack, flags, window = (int(self.columns[name][row]) for name in ("seq", "ack", "flags", "window"))
-        return TcpHeader(seq, ack, flags, window, parse_options(options))
+    def _tcp_header(self, row: int, header: bytes) -> TcpHeader:
+        seq, ack, window = struct.unpack_from("!4xII2xH", header)
+        options = header[20:]
+        return TcpHeader(seq, ack, int(self.columns["flags"][row]), window, parse_options(options))
 
     def _segment_bounds(self, row: int) -> tuple[int, int]:
         """Where the transport header begins in the file, and where its payload ends, as far as captured."""

@@ -1,8 +1,8 @@
 """Frames that hold one and the same packet, as a capture on several interfaces takes it."""
 
 import numpy as np
+import numpy.typing as npt
 
-from analysis.packets.block import Ints
 from analysis.packets.columns import Packets
 
 DOUBLED_NS = 10_000_000  # two captures of one packet are closer than any retransmission timer
@@ -29,7 +29,7 @@ def is_same_packet(packets: Packets, first: int, second: int, *, alone: bool) ->
     return one[:8] + one[9:10] + one[12:] == other[:8] + other[9:10] + other[12:]  # but for TTL and header checksum
 
 
-def _close_alike(packets: Packets, rows: Ints) -> Ints:
+def _close_alike(packets: Packets, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """Those of `rows` that another one is like, by ends, length and first bytes, less than `DOUBLED_NS` away."""
     columns, data = packets.columns, packets.frames.data
     words = np.ndarray((max(0, len(data) - 3),), ">u4", data, 0, (1,))  # the one that begins at each byte
@@ -42,22 +42,27 @@ def _close_alike(packets: Packets, rows: Ints) -> Ints:
     order = np.argsort(mixed, kind="stable")
     times = packets.frames.time_ns[columns["frame"][rows[order]] - 1]
     close = (mixed[order[1:]] == mixed[order[:-1]]) & (np.abs(np.diff(times)) < DOUBLED_NS)
-    found: Ints = rows[np.concatenate([order[1:][close], order[:-1][close]])]
+    found: npt.NDArray[np.int32] = rows[np.concatenate([order[1:][close], order[:-1][close]])]
     return found
 
 
 class DatagramCopies:
     """Finds datagrams that were captured twice; remembers those of the last moments, which is all that can be.
 
-    `candidates`: those of `rows` that have another like them, as far as it is cheap to tell, at about the same time.
+    `candidates`: those of the rows watched that have another like them at about the same time, as far as it is cheap to
+    tell.
     """
 
-    def __init__(self, packets: Packets, rows: Ints) -> None:
-        self.candidates = set(_close_alike(packets, rows).tolist())
+    def __init__(self, packets: Packets) -> None:
+        self.candidates: set[int] = set()
         self._packets = packets
         self._recent: dict[tuple[int, int, bytes], int] = {}  # row of the last datagram with these ends and bytes
         self._older: dict[tuple[int, int, bytes], int] = {}
         self._since = 0  # the time of the first one in `_recent`
+
+    def watch(self, rows: npt.NDArray[np.int32]) -> None:
+        """Look for candidates among `rows`: those that are noted next, and some around them."""
+        self.candidates = set(_close_alike(self._packets, rows).tolist())
 
     def note(self, row: int, sender: int, receiver: int, data: bytes) -> int | None:
         """The row that holds the same datagram as `row`, or None; then remember this one."""

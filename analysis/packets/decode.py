@@ -33,6 +33,7 @@ from analysis.packets.packet import TCP, UDP
 
 IPV6_EXTENSIONS = (0, 43, 60, 135, 139, 140)  # RFC 8200 §4, and others of the same form: RFC 6564 §3
 IPV6_FRAGMENT, AUTHENTICATION = 44, 51  # RFC 8200 §4.5, RFC 4302 §2
+FARTHEST = 0xFFFF  # bytes from a frame's beginning to a transport header that is read
 MOST_EXTENSIONS = 64  # headers of one packet that are followed
 
 
@@ -133,7 +134,7 @@ def _skip_extension(block: Block, rows: Ints) -> Ints:
     length = np.where(is_fragment, 8, np.where(kind == AUTHENTICATION, (size + 2) * 4, (size + 1) * 8))
     block.transport[rows] = at + length
     block.fields["protocol"][rows] = following
-    late = block.transport[rows] > block.segment_end[rows]
+    late = block.transport[rows] > np.minimum(block.segment_end[rows], block.start[rows] + FARTHEST)
     place = np.where(is_fragment, block.read(2, at + 2), 0)
     broken = (place & 0xFFF9 != 0) & ~late  # one that is alone is whole (RFC 6946)
     for row, bits, header in zip(rows[broken].tolist(), place[broken].tolist(), at[broken].tolist(), strict=True):
@@ -171,21 +172,13 @@ def _decode_transport(block: Block) -> None:
         block.fields["source"][some] |= block.read(2, at).astype(np.uint64)
         block.fields["target"][some] |= block.read(2, at + 2).astype(np.uint64)
         if kind == TCP:
-            _tcp_fields(block, some)
+            block.fields["flags"][some] = block.read(2, at + 12) & 0x1FF
 
 
 def _udp_length(said: Ints, carried: Ints) -> Ints:
     """Bytes of a datagram by its own header (RFC 768), unless that says nothing (0, offload) or more than there is."""
     length: Ints = np.where((said == 0) | (said > carried), carried, said)
     return length
-
-
-def _tcp_fields(block: Block, rows: Ints) -> None:
-    at = block.transport[rows]
-    block.fields["seq"][rows] = block.read(4, at + 4)
-    block.fields["ack"][rows] = block.read(4, at + 8)
-    block.fields["flags"][rows] = block.read(2, at + 12) & 0x1FF
-    block.fields["window"][rows] = block.read(2, at + 14)
 
 
 def _insert(packets: Packets, datagrams: Iterable[Datagram], reasons: Counter[int]) -> None:
@@ -214,7 +207,7 @@ def _row_of(datagram: Datagram) -> dict[str, int] | None:
         header = 8
         carried = said if 0 < said <= carried else carried
     elif protocol == TCP and len(data) >= 20:
-        sport, dport, row["seq"], row["ack"], bits, row["window"] = struct.unpack_from("!HHIIHH", data)
+        sport, dport, bits = struct.unpack_from("!HH8xH", data)
         header, row["flags"] = (bits >> 12) * 4, bits & 0x1FF
     else:
         return None

@@ -271,8 +271,8 @@ class Connection:
 class Connections(Sequence[Connection]):
     """The connections of a capture, in order of their first frame; each is made when someone looks at it.
 
-    A capture may have millions, of which a summary only counts the lives: `lives` has each once, `life_numbers` says which
-    one a connection had. `odd`: the events of the connections that have some.
+    A capture may have millions, of which a summary only counts the lives: `lives` has each once. `odd`: the events of
+    the connections that have some.
     """
 
     def __init__(self, flows: Flows) -> None:

@@ -18,6 +18,7 @@ from analysis.tcp.serial import CIRCLE, HALF, unwrap
 
 NO_ACK = -(1 << 62)  # where a segment has no ACK flag; less than any relative number
 BATCH = 1 << 16  # segments whose relative numbers are computed at once
+SORTED_AT_ONCE = 1 << 20  # segments
 BLOCK = 1 << 12  # segments of a connection that are walked through at once
 CLIENT, SERVER = 0, 1
 
@@ -53,23 +54,64 @@ def find_flows(packets: Packets) -> Flows:
     order, begins = _by_endpoints(packets)
     _split_reopened(packets, order, begins)
     starts = np.flatnonzero(begins)
-    rank = np.empty(len(starts), np.int32)
-    rank[np.argsort(order[starts])] = np.arange(len(starts))
-    number = rank[np.cumsum(begins, dtype=np.int32) - 1]
-    by_number = np.argsort(number, kind="stable")
-    order, number = order[by_number], number[by_number]
-    bounds = np.searchsorted(number, np.arange(len(starts) + 1))
+    lengths = np.diff(np.append(starts, len(order)))
+    del begins
+    by_first_frame = np.argsort(order[starts])
+    starts, lengths = starts[by_first_frame], lengths[by_first_frame]
+    bounds = np.append(0, np.cumsum(lengths))
+    order = _gathered(order, starts, bounds)
     return Flows(packets, order, bounds, *_ends(packets, order[bounds[:-1]]))
 
 
+def _gathered(order: npt.NDArray[np.int32], starts: Ints, bounds: Ints) -> npt.NDArray[np.int32]:
+    """The rows of each connection, which begin at `starts`, in the order of `bounds`; some connections at a time."""
+    gathered = np.empty_like(order)
+    first = 0
+    while first < len(starts):
+        last = max(first + 1, int(np.searchsorted(bounds, bounds[first] + SORTED_AT_ONCE, "right")) - 1)
+        begin, end = int(bounds[first]), int(bounds[last])
+        shift = np.repeat(starts[first:last] - bounds[first:last], np.diff(bounds[first : last + 1]))
+        gathered[begin:end] = order[shift + np.arange(begin, end)]
+        first = last
+    return gathered
+
+
 def _by_endpoints(packets: Packets) -> tuple[npt.NDArray[np.int32], Bools]:
-    """The TCP rows, those between two endpoints side by side in order of capture; and where each pair begins."""
+    """The TCP rows, those between two endpoints side by side in order of capture; and where each pair begins.
+
+    A long capture is sorted in parts, each of whole pairs, since sorting takes several times the memory of its rows.
+    """
     rows = np.flatnonzero(packets.column("protocol") == TCP).astype(np.int32)
+    count = -(-len(rows) // SORTED_AT_ONCE)
+    if count <= 1:
+        return _sorted_by_endpoints(packets, rows)
+    part_of = np.empty(len(rows), np.uint8)
+    for first in range(0, len(rows), SORTED_AT_ONCE):
+        some = slice(first, first + SORTED_AT_ONCE)
+        mixed = _mixed(*_pairs(packets, rows[some]))
+        part_of[some] = (mixed >> np.uint64(48)) % np.uint64(min(count, 256))
+    parts = [_sorted_by_endpoints(packets, rows[part_of == part]) for part in range(min(count, 256))]
+    del rows, part_of
+    return np.concatenate([order for order, _ in parts]), np.concatenate([begins for _, begins in parts])
+
+
+def _pairs(packets: Packets, rows: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """The lower and the higher endpoint of each of `rows`."""
     low, high = packets.columns["source"][rows], packets.columns["target"][rows]
     backward = low > high
     low[backward], high[backward] = high[backward], low[backward]
+    return low, high
+
+
+def _mixed(low: npt.NDArray[np.uint64], high: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     mixed = low * np.uint64(0x9E37_79B9_7F4A_7C15)  # any odd numbers do
     mixed ^= high * np.uint64(0xC2B2_AE3D_27D4_EB4F)
+    return mixed
+
+
+def _sorted_by_endpoints(packets: Packets, rows: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int32], Bools]:
+    low, high = _pairs(packets, rows)
+    mixed = _mixed(low, high)
     order = np.argsort(mixed, kind="stable")
     mixed = mixed[order]
     same_mix = mixed[1:] == mixed[:-1]
@@ -100,11 +142,12 @@ def _split_reopened(packets: Packets, order: npt.NDArray[np.int32], begins: Bool
     for group in sorted(set((np.searchsorted(starts, again, "right") - 1).tolist())):
         start, end = int(starts[group]), int(starts[group + 1])
         rows = order[start:end]
-        names = ("source", "target", "seq", "ack", "flags")
+        names = ("source", "target", "flags")
         base: dict[int, int] = {}
         guessed: set[int] = set()  # whose SYN hasn't been seen
-        columns = (packets.columns[name][rows].tolist() for name in names)
-        for index, (source, target, seq, ack, flag) in enumerate(zip(*columns, strict=True), start):
+        fields = [packets.columns[name][rows].tolist() for name in names]
+        fields += [packets.tcp_field("seq", rows).tolist(), packets.tcp_field("ack", rows).tolist()]
+        for index, (source, target, flag, seq, ack) in enumerate(zip(*fields, strict=True), start):
             if flag & (SYN | ACK | RST) == SYN and source in guessed and base[source] == (seq - 1) % CIRCLE:
                 base[source] = seq  # a split handshake: the server's bare ACK has the number of the SYN that follows
             if flag & (SYN | ACK | RST) == SYN and base.get(source, seq) != seq:
@@ -152,22 +195,20 @@ class Segments:
         self.sender = is_server.astype(np.int8)
         self.flags = packets.column("flags")[self.rows].astype(np.int16)
         self.length = packets.column("length")[self.rows]
-        self.window = packets.column("window")[self.rows].astype(np.int32)
+        self.window = packets.tcp_field("window", self.rows).astype(np.int32)
+        self._seq, self._ack = packets.tcp_field("seq", self.rows), packets.tcp_field("ack", self.rows)
         self.index = np.arange(count, dtype=np.int32)
-        self._packets = packets
         self._relate()
 
     @property
     def raw_seq(self) -> Ints:
         """The sequence numbers as sent."""
-        seq: Ints = self._packets.column("seq")[self.rows].astype(np.int64)
-        return seq
+        return self._seq.astype(np.int64)
 
     @property
     def raw_ack(self) -> Ints:
         """The acknowledgement fields as sent."""
-        ack: Ints = self._packets.column("ack")[self.rows].astype(np.int64)
-        return ack
+        return self._ack.astype(np.int64)
 
     def first_where(self, mask: Bools) -> Ints:
         """Each connection's first segment where `mask` holds, or the number of all segments where none does."""

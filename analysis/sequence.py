@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # whoever only reads a sequence, as a scenario does, needn't 
 LONGEST_TEXT = 120
 ANY_NAME = "NAME"  # in a shape; upper case, since names are written in lower case
 OPTION_NAMES = {0: "eol", 1: "nop", 2: "mss", 3: "ws", 4: "sackok", 5: "sack", 8: "ts", 34: "tfo"}
-STATUS_WORDS = ("NXDOMAIN", "NODATA", "REFUSED", "SERVFAIL", "UNANSWERED", "TRUNCATED", "ERROR")
+STATUS_WORDS = ("NXDOMAIN", "NODATA", "REFUSED", "SERVFAIL", "UNANSWERED", "TRUNCATED", "ERROR", "CUT", "MALFORMED")
 
 
 class Numbers(NamedTuple):

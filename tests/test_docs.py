@@ -3,9 +3,13 @@
 import os
 import re
 import subprocess
+from typing import Any, get_args
 
 import pytest
 
+from analysis.dns.strays import Reason
+from analysis.dns.wire import Status
+from analysis.health import Kind
 from analysis.rules.judge import RULES
 from analysis.views.states import states_page
 from lab import __version__
@@ -39,7 +43,7 @@ def test_every_task_is_in_the_readme() -> None:
 
 
 def test_every_option_of_a_task_is_documented() -> None:
-    for task in ("lab", "analyze", "scenarios", "doctor", "image", "bundle", "unbundle"):
+    for task in ("lab", "analyze", "scenarios", "doctor", "image", "bundle", "unbundle", "fuzz"):
         done = subprocess.run(
             [*INVOKE, "--help", task], cwd=HERE, capture_output=True, text=True, timeout=60, check=True
         )
@@ -86,6 +90,14 @@ def test_every_rule_is_in_the_readme_with_its_source(rule: object) -> None:
 )
 def test_every_key_of_a_scenario_is_documented(key: str) -> None:
     assert f"| `{key}` |" in SCENARIO_FILE
+
+
+@pytest.mark.parametrize("kinds", [Status, Reason, Kind], ids=["lookups", "ignored", "doubts"])
+def test_every_word_for_a_capture_is_documented(kinds: Any) -> None:
+    page = (HERE / "docs" / "captures.md").read_text()
+    assert {word for word in get_args(kinds) if f"`{word}`" not in page} == set()
+    schema = (HERE / "docs" / "report.schema.json").read_text()
+    assert {word for word in get_args(kinds) if f'"{word}"' not in schema} == set()
 
 
 def test_links_between_documents_lead_somewhere() -> None:

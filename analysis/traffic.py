@@ -22,7 +22,7 @@ class Traffic:
 
     @cached_property
     def _messages(self) -> dict[Source, Message]:
-        return find_messages(self.packets, self.connections)
+        return find_messages(self.packets, self.connections, self.pairing)
 
     @property
     def messages(self) -> tuple[Message, ...]:

@@ -150,9 +150,9 @@ class Lookup:
         return tuple(chain)
 
 
-def find_messages(packets: Packets, connections: Connections) -> dict[Source, Message]:
+def find_messages(packets: Packets, connections: Connections, pairing: Pairing) -> dict[Source, Message]:
     """The DNS messages on port 53, over UDP and TCP, in order of the frame that completed each."""
-    return {raw.source: _message(packets, raw, facts) for raw, facts in all_messages(packets, connections)}
+    return {raw.source: _message(packets, raw, facts) for raw, facts in all_messages(packets, connections, pairing)}
 
 
 def find_lookups(

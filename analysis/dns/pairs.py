@@ -24,6 +24,7 @@ DNS_PORT = 53
 STATUSES: tuple[Status, ...] = get_args(Status)
 UNANSWERED = STATUSES.index("unanswered")
 NO_SOURCE = 1 << 62
+KEPT = 1 << 8  # messages of a capture so short that they needn't be read twice
 ENDS_AND_PROTOCOL = ("source", "target", "protocol")
 PART = 1 << 20  # rows of columns that are looked through at once
 BLOCK = 1 << 13  # datagrams whose bounds are worked out at once
@@ -78,6 +79,7 @@ class Pairing:
     def __init__(self) -> None:
         self.strays: list[Source] = []
         self.twins: dict[int, int] = {}
+        self.messages: list[tuple[Raw, Facts]] = []  # all of them, in a capture so short that they are worth keeping
         self._query, self._response = array("q"), array("q")  # rows, or places in `_over_tcp` (`_stored`)
         self._type, self._status = array("H"), array("B")
         self._over_tcp: list[TcpMessage] = []
@@ -159,12 +161,18 @@ def pair_messages(packets: Packets, connections: Connections) -> Pairing:
     response, the same lookup.
     """
     pairer = _Pairer()
+    kept, left = pairer.found.messages, KEPT
     for raw in _raw_messages(packets, connections):
-        if raw.twin is not None and isinstance(raw.source, int):
-            pairer.found.twins[raw.source] = raw.twin
-            continue
         facts = read_facts(raw.data, is_cut=raw.is_cut)
         if facts is None:
+            continue
+        if left:
+            kept.append((raw, facts))
+            left -= 1
+        else:
+            kept.clear()
+        if raw.twin is not None and isinstance(raw.source, int):
+            pairer.found.twins[raw.source] = raw.twin
             continue
         if facts.is_response:
             pairer.respond(raw, facts)
@@ -219,8 +227,11 @@ class _Pairer:
             self._waiting.pop(key, None)
 
 
-def all_messages(packets: Packets, connections: Connections) -> Iterator[tuple[Raw, Facts]]:
+def all_messages(packets: Packets, connections: Connections, pairing: Pairing) -> Iterator[tuple[Raw, Facts]]:
     """Every DNS message of the capture, in order of the frame that completed it."""
+    if pairing.messages:
+        yield from pairing.messages
+        return
     for raw in _raw_messages(packets, connections):
         facts = read_facts(raw.data, is_cut=raw.is_cut)
         if facts is not None:

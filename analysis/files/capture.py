@@ -38,6 +38,7 @@ __all__ = [
     "read_capture",
 ]
 
+LONG = 1 << 16  # frames of a capture whose columns are worth a look
 Health = Literal["complete", "incomplete", "unknown"]
 
 
@@ -136,7 +137,7 @@ def _read(data: Buffer, path: str, *, compressed: bool) -> Content:
 
 def _compact(frames: Frames) -> Frames:
     """The same in less memory where a column says nothing: all of one link, no frame cut short."""
-    if not len(frames):
+    if len(frames) < LONG:
         return frames
     is_whole = np.array_equal(frames.captured, frames.wire_length)
     is_one_link = (frames.link_type == frames.link_type[0]).all()

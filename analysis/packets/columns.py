@@ -5,6 +5,7 @@ A column costs a few bytes a packet; `decode` fills them. A `Packet` is made of 
 
 import ipaddress
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,7 +17,8 @@ from analysis.packets.block import Ints
 from analysis.packets.fragments import Datagram
 from analysis.packets.packet import TCP, Packet, TcpHeader, check_sum, parse_options
 
-TCP_FIELDS = {"seq": (4, 4), "ack": (8, 4), "window": (14, 2)}  # offset and bytes: RFC 9293 §3.1
+TcpField = Literal["seq", "ack", "window"]
+TCP_FIELDS: dict[TcpField, tuple[int, int]] = {"seq": (4, 4), "ack": (8, 4), "window": (14, 2)}  # offset, bytes
 FIRST_IPV6 = 1 << 32  # address numbers: an IPv4 address is its own, IPv6 addresses are numbered from here on
 ROW = np.dtype(
     [
@@ -51,19 +53,17 @@ class Packets:
     def __len__(self) -> int:
         return len(self.columns["frame"])
 
-    def tcp_field(self, name: Literal["seq", "ack", "window"], rows: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
-        """A field of the TCP header of each of `rows`, read anew from the file: as a column it would take too much."""
-        offset, size = TCP_FIELDS[name]
+    def tcp_fields(self, rows: npt.NDArray[Any], *names: TcpField) -> Iterator[npt.NDArray[np.uint32]]:
+        """Fields of the TCP header of each of `rows`, read anew from the file: as columns they would take too much."""
         data = self.frames.data
         at = self.frames.start[self.columns["frame"][rows] - 1] + self.columns["transport"][rows]
-        at += offset
-        values = np.ndarray((max(0, len(data) - size + 1),), f">u{size}", data, 0, (1,))
-        found: npt.NDArray[np.uint32] = values[at].astype(np.uint32)
-        if self.whole:
-            for place in np.flatnonzero(np.isin(rows, list(self.whole))).tolist():
-                segment = self.whole[int(rows[place])].data
-                found[place] = int.from_bytes(segment[offset : offset + size])
-        return found
+        for name in names:
+            offset, size = TCP_FIELDS[name]
+            values = np.ndarray((max(0, len(data) - size - offset + 1),), f">u{size}", data, offset, (1,))
+            found: npt.NDArray[np.uint32] = values[at].astype(np.uint32)
+            for place in np.flatnonzero(np.isin(rows, list(self.whole))).tolist() if self.whole else ():
+                found[place] = int.from_bytes(self.whole[int(rows[place])].data[offset : offset + size])
+            yield found
 
     def column(self, name: str) -> Ints:
         """The column `name` (see `ROW`); do not change it."""

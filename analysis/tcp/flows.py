@@ -146,7 +146,7 @@ def _split_reopened(packets: Packets, order: npt.NDArray[np.int32], begins: Bool
         base: dict[int, int] = {}
         guessed: set[int] = set()  # whose SYN hasn't been seen
         fields = [packets.columns[name][rows].tolist() for name in names]
-        fields += [packets.tcp_field("seq", rows).tolist(), packets.tcp_field("ack", rows).tolist()]
+        fields += [column.tolist() for column in packets.tcp_fields(rows, "seq", "ack")]
         for index, (source, target, flag, seq, ack) in enumerate(zip(*fields, strict=True), start):
             if flag & (SYN | ACK | RST) == SYN and source in guessed and base[source] == (seq - 1) % CIRCLE:
                 base[source] = seq  # a split handshake: the server's bare ACK has the number of the SYN that follows
@@ -195,8 +195,8 @@ class Segments:
         self.sender = is_server.astype(np.int8)
         self.flags = packets.column("flags")[self.rows].astype(np.int16)
         self.length = packets.column("length")[self.rows]
-        self.window = packets.tcp_field("window", self.rows).astype(np.int32)
-        self._seq, self._ack = packets.tcp_field("seq", self.rows), packets.tcp_field("ack", self.rows)
+        self._seq, self._ack, window = packets.tcp_fields(self.rows, "seq", "ack", "window")
+        self.window = window.astype(np.int32)
         self.index = np.arange(count, dtype=np.int32)
         self._relate()
 

@@ -28,7 +28,7 @@ class Fetch:
     __slots__ = ("answered", "clients", "connections", "lookups", "names", "ports", "start")
 
     def __init__(self, name: str) -> None:
-        self.names = [name]
+        self.names: dict[str, None] = {name: None}
         self.clients: set[str] = set()
         self.lookups: list[Lookup] = []
         self.connections: list[int] = []
@@ -38,7 +38,7 @@ class Fetch:
 
     @property
     def name(self) -> str:
-        return self.names[0]
+        return next(iter(self.names))
 
     def add_lookup(self, lookup: Lookup) -> None:
         self.start = self.start or lookup.query_frames[0]
@@ -52,7 +52,7 @@ class Fetch:
 
     def absorb(self, other: "Fetch") -> None:
         """Go on as `other`, which a redirect led to."""
-        self.names += [name for name in other.names if name not in self.names]
+        self.names |= other.names
         self.lookups += other.lookups
         self.connections += other.connections
         self.clients |= other.clients
@@ -125,6 +125,8 @@ class _Finder:
 
     def place_the_rest(self) -> None:
         """Place connections that don't say whose they are, or came before the lookup of their name."""
+        for naming in self._naming.values():
+            naming.sort(key=lambda entry: entry[0])
         for number in self._left:
             if self._join_by_name(number):
                 continue

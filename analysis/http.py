@@ -1,5 +1,6 @@
 """Connections to HTTP/1.x exchanges: one request and its response each (RFC 9112, parsed by h11)."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ SWITCHING = 101
 LARGEST_HEAD = 1 << 20  # bytes
 PIECE = 1 << 14  # bytes of a stream that are read at once
 METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"TRACE ", b"CONNECT ")
+OTHER_METHOD = re.compile(rb"[A-Z][A-Z-]{1,31} [^ \r\n]{1,8000} HTTP/1\.[01]\r?\n")  # such as WebDAV's
+BEYOND_H11 = "Only Transfer-Encoding: chunked is supported"  # its limit, and lawful (RFC 9112 §7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Exchange:
 
     `status` is None without a response. `problem` says why the exchange isn't as HTTP/1.x wants it, or can't be read
     to its end; else it is empty. `is_certain`: no frame that the capture lacks could mend it. Frames are those that
-    carried any byte of the message.
+    carried any byte of the message, in capture order: the last one completed it.
     """
 
     method: str
@@ -49,6 +52,8 @@ class Exchange:
     response_frames: tuple[int, ...]
     problem: str = ""
     is_certain: bool = True
+    request_frame: int = 0  # of the request's first byte
+    response_frame: int = 0  # of the response's first byte; 0 without one
 
     @property
     def status(self) -> int | None:
@@ -76,8 +81,10 @@ def find_exchanges(connection: Connection) -> tuple[Exchange, ...]:
 
 def read_exchanges(client: Stream, server: Stream) -> tuple[Exchange, ...]:
     """The exchanges in a connection's two streams, in order; none where the client doesn't speak HTTP/1.x."""
-    if not client.data.startswith(METHODS):
+    if not _is_request(client.data, _skip_blank(client.data, 0)):
         return ()
+    if server.ending == "open" and client.ending == "reset":
+        server = replace(server, ending="peer-reset")
     requests, responses = _Requests(client), _Responses(server)
     exchanges = [_exchange(request, responses) for request in requests]
     last = exchanges[-1]
@@ -102,6 +109,17 @@ class _Request:
     upgrade: tuple[tuple[bytes, bytes], ...]  # what h11 must know to read an answer that switches protocols
     frames: tuple[int, ...]
     problem: _Problem
+
+
+def _is_request(data: bytes, at: int) -> bool:
+    return data.startswith(METHODS, at) or OTHER_METHOD.match(data, at) is not None
+
+
+def _skip_blank(data: bytes, at: int) -> int:
+    """Behind the empty lines at `at`, which a server ignores before a request (RFC 9112 §2.2)."""
+    while data.startswith(b"\r\n", at):
+        at += 2
+    return at
 
 
 class _Reader:
@@ -145,6 +163,8 @@ class _Reader:
         """Why the stream doesn't go on."""
         if self._stream.has_gap:
             return _Problem(f"{what} lacks bytes that were not captured", is_certain=False)
+        if self._stream.ending == "peer-reset":
+            return _Problem(f"the other side's reset cuts {what} off", is_certain=False)
         if self._stream.ending != "open":
             return _Problem(f"the {self._stream.ending} cuts {what} off")
         return _Problem(f"{what} is cut off: no more of it, and no close, is in the capture", is_certain=False)
@@ -159,8 +179,7 @@ class _Requests:
 
     def __iter__(self) -> Iterator[_Request]:
         data = self._stream.data
-        while data.startswith(METHODS, self._position):
-            start = self._position
+        while _is_request(data, start := _skip_blank(data, self._position)):
             reader = _Reader(h11.SERVER, self._stream, start)
             try:
                 head = reader.next_event()
@@ -175,7 +194,7 @@ class _Requests:
             frames = self._stream.frames(start, self._position)
             upgrade = tuple((name, value) for name, value in head.headers if name in (b"upgrade", b"connection"))
             yield _Request(head.method, head.target, head.http_version, _headers(head), upgrade, frames, problem)
-            if problem.text or self._position == start:
+            if problem.text:
                 return
 
     def _unlawful(self, start: int, why: str) -> _Request:
@@ -196,13 +215,20 @@ class _Requests:
 
     @property
     def left(self) -> str:
-        rest = len(self._stream.data) - self._position
+        rest = len(self._stream.data) - _skip_blank(self._stream.data, self._position)
         return f"{plural(rest, 'byte')} of the client follow that are no request" if rest > 0 else ""
 
 
 def _lines_as_headers(lines: Iterable[bytes]) -> tuple[tuple[str, str], ...]:
     split = (line.partition(b":") for line in lines)
     return tuple((_text(name).strip().lower(), _text(value).strip()) for name, colon, value in split if colon)
+
+
+def _refused(error: Exception) -> _Problem:
+    """What h11 doesn't take is wrong, unless it is only more than h11 can."""
+    if str(error) == BEYOND_H11:
+        return _Problem("its transfer coding is not read here", is_certain=False)
+    return _Problem(str(error))
 
 
 def _read_body(reader: _Reader) -> tuple[int, _Problem]:
@@ -212,7 +238,7 @@ def _read_body(reader: _Reader) -> tuple[int, _Problem]:
         try:
             event = reader.next_event()
         except h11.ProtocolError as error:
-            return length, _Problem(str(error))
+            return length, _refused(error)
         if isinstance(event, h11.Data):
             length += len(event.data)
         elif isinstance(event, h11.EndOfMessage) or event is h11.PAUSED:
@@ -247,7 +273,7 @@ class _Responses:
                 start = reader.position
                 head = reader.next_event()
         except (h11.ProtocolError, ValueError) as error:
-            return None, self._rest(), _Problem(str(error))
+            return None, self._rest(), _refused(error)
         if not isinstance(head, h11.Response | h11.InformationalResponse):
             return None, self._rest(), reader.cut("the response's head")
         switches = head.status_code == SWITCHING or (request.method == b"CONNECT" and head.status_code < 300)
@@ -277,10 +303,12 @@ def _exchange(request: _Request, responses: _Responses) -> Exchange:
         _text(request.version),
         request.headers,
         response,
-        request.frames,
-        frames,
+        tuple(sorted(request.frames)),
+        tuple(sorted(frames)),
         found.text,
         found.is_certain,
+        next(iter(request.frames), 0),
+        next(iter(frames), 0),
     )
 
 

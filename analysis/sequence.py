@@ -126,9 +126,9 @@ def _start_lines(exchanges: "Iterable[Exchange]") -> dict[tuple[int, Role], str]
     texts: dict[tuple[int, Role], str] = {}
     for exchange in exchanges:
         if exchange.request_frames:
-            texts.setdefault((exchange.request_frames[0], "client"), exchange.start_line)
+            texts.setdefault((exchange.request_frame, "client"), exchange.start_line)
         if exchange.response_frames and exchange.response is not None:
-            texts.setdefault((exchange.response_frames[0], "server"), exchange.status_line)
+            texts.setdefault((exchange.response_frame, "server"), exchange.status_line)
     return texts
 
 

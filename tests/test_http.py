@@ -170,3 +170,35 @@ def test_a_response_that_is_none_is_said() -> None:
     (found,) = exchanges((request(), b"220 smtp.example.com ESMTP\r\n"))
     assert found.status is None
     assert found.problem
+
+
+def test_empty_lines_before_a_request_are_ignored() -> None:
+    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    post = request("POST", extra="Content-Length: 2\r\n") + b"ab\r\n"
+    found = exchanges((b"\r\n" + post, ok), (request(target="/2") + b"\r\n", ok))
+    assert [(one.method, one.status, one.problem) for one in found] == [("POST", 200, ""), ("GET", 200, "")]
+
+
+def test_a_transfer_coding_that_h11_lacks_is_no_fault_of_the_server() -> None:
+    (found,) = exchanges((request(), b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"))
+    assert (found.problem, found.is_certain) == ("its transfer coding is not read here", False)
+
+
+def test_methods_of_others_are_methods_too() -> None:
+    (found,) = exchanges((request("PROPFIND"), b"HTTP/1.1 207 Multi-Status\r\nContent-Length: 0\r\n\r\n"))
+    assert (found.method, found.status) == ("PROPFIND", 207)
+
+
+def test_frames_are_in_order_and_the_head_has_its_own() -> None:
+    talk = Talk().open().send("client", "PA", request()).send("server", "A")
+    start = talk.next["server"]
+    body = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd"
+    talk.send("server", "PA", body[40:], seq=start + 40).send("server", "PA", body[:40], seq=start)
+    (found,) = find_exchanges(connection(talk.close()))
+    assert (found.response_frames, found.response_frame, found.request_frame) == ((6, 7), 7, 4)
+
+
+def test_a_response_that_the_client_resets_says_so() -> None:
+    talk = Talk().open().exchange(request(), CUT).send("client", "R")
+    (found,) = find_exchanges(connection(talk))
+    assert (found.problem, found.is_certain) == ("the other side's reset cuts the message off", False)

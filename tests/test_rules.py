@@ -11,6 +11,7 @@ from analysis.rules.case import Case
 from analysis.rules.judge import RULES, Finding, judge, verdict_of
 from analysis.sequence import exact_sequence, parse_sequence, shape_of
 from tests.craft import (
+    CLIENT,
     NAME,
     REQUEST,
     RESPONSE,
@@ -191,6 +192,17 @@ def test_unfinished_checksums_of_one_host_are_offload_not_damage() -> None:
     (finding,) = [finding for finding in found.findings if finding.rule == "tcp.checksums"]
     assert finding.status == "pass"
     assert "offload" in finding.actual
+
+
+def test_a_checksum_that_is_right_by_chance_makes_no_damage_of_the_others() -> None:
+    talk = Talk().open()
+    for _ in range(120):
+        talk.send("client", "PA", b"x").send("server", "A")
+    frames = lookup() + talk.exchange().close().frames
+    for number, frame in enumerate(frames):
+        if frame[IP].src == CLIENT and number != 4:
+            frame[IP].payload.chksum = 0xBEEF
+    assert statuses(frames, "unknown")["tcp.checksums"] == "pass"
 
 
 def test_one_wrong_checksum_among_right_ones_is_damage_in_any_capture() -> None:

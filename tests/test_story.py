@@ -173,3 +173,10 @@ def test_no_lookup_is_no_error_by_itself() -> None:
 def test_connections_that_were_open_before_belong_to_the_name_they_say() -> None:
     frames = get(NAME)
     assert told(report([*frames[:4], *lookup(), *frames[4:]])) == [(NAME, 1, 1, 1)]
+
+
+def test_a_refused_try_belongs_to_the_answer_that_came_last_before_it() -> None:
+    asked = [question(OTHER, number=8), question(NAME, number=7)]
+    answers = [answer(SERVER, name=NAME, number=7), answer(SERVER, name=OTHER, number=8)]
+    refused = Talk().send("client", "S").send("server", "RA", seq=0).frames
+    assert told(report(asked + answers + refused)) == [(OTHER, 1, 1, 0), (NAME, 1, 0, 0)]

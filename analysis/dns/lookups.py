@@ -1,51 +1,23 @@
 """DNS lookups and messages as values: each question with its retries and its outcome.
 
-RFC 1035 §4. Which response answers which query is `analysis.dns.pairs`'s business; records are read by dnspython.
+RFC 1035 §4. Which response answers which query is `analysis.dns.pairs`'s business, records are `analysis.dns.records`'.
 """
 
-import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
-import dns.exception
-import dns.flags
-import dns.message
 import dns.name
 import dns.rcode
-import dns.rdata
-import dns.rdataclass
 import dns.rdatatype
 
 from analysis.dns.pairs import Pair, Pairing, Raw, Source, all_messages
+from analysis.dns.records import Edns, Record, read_sections
 from analysis.dns.strays import Ignored, Strays, find_strays, in_order
-from analysis.dns.wire import IS_TRUNCATED, Facts, Status
+from analysis.dns.wire import IS_TRUNCATED, RCODE, Facts, Status
 from analysis.names import canonical
 from analysis.packets.columns import Packets
 from analysis.tcp.connection import Connections
-
-for _kind in (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME, dns.rdatatype.SOA, dns.rdatatype.OPT):
-    dns.rdata.get_rdata_class(dns.rdataclass.IN, _kind)  # type: ignore[no-untyped-call] # not in the midst of a message
-
-
-class Record(NamedTuple):
-    """One resource record: owner name, type, data as text, seconds to live."""
-
-    name: str
-    type: str
-    data: str
-    ttl: int
-
-
-@dataclass(frozen=True, slots=True)
-class Edns:
-    """An OPT record (RFC 6891 §6.1): version, largest UDP payload in bytes, DNSSEC OK, the numbers of its options."""
-
-    version: int
-    payload: int
-    dnssec_ok: bool
-    options: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +150,7 @@ def type_name(number: int) -> str:
 
 def _message(packets: Packets, raw: Raw, facts: Facts) -> Message:
     data = raw.data
-    has_records = facts.is_response or data[6:12] != bytes(6)  # counts of answers, authorities, additionals
-    parsed = _parse(data) if has_records else None
+    sections = read_sections(data)
     flags = int.from_bytes(data[2:4])
     return Message(
         packets.frames_of(raw.source) if isinstance(raw.source, int) else raw.source.frames,
@@ -191,21 +162,14 @@ def _message(packets: Packets, raw: Raw, facts: Facts) -> Message:
         facts.id,
         facts.is_response,
         bool(flags & IS_TRUNCATED),
-        dns.rcode.to_text(parsed.rcode() if parsed else dns.rcode.Rcode(flags & 15)),
+        dns.rcode.to_text(dns.rcode.Rcode.make(flags & RCODE | sections.extended_rcode << 4)),
         *(_question_words(facts.question) if facts.question else ("", "")),
-        _records(parsed.answer) if parsed else (),
-        _records(parsed.authority) if parsed else (),
-        _edns(parsed) if parsed else None,
+        sections.answers,
+        sections.authority,
+        sections.edns,
         raw.is_cut,
         facts.status == "malformed",
     )
-
-
-def _edns(parsed: dns.message.Message) -> Edns | None:
-    if parsed.edns < 0:
-        return None
-    options = tuple(int(option.otype) for option in parsed.options)
-    return Edns(parsed.edns, parsed.payload, bool(parsed.ednsflags & dns.flags.DO), options)
 
 
 @lru_cache(maxsize=256)
@@ -213,23 +177,3 @@ def _question_words(question: bytes) -> tuple[str, str]:
     """Name and type of a question as on the wire."""
     name = dns.name.from_wire(question, 0)[0].to_text()
     return canonical(name), type_name(int.from_bytes(question[-4:-2]))
-
-
-def _parse(data: bytes) -> dns.message.Message | None:
-    """The message as far as it can be read; None where dnspython gives up."""
-    try:
-        return dns.message.from_wire(data, ignore_trailing=True, continue_on_error=True)
-    except (dns.exception.DNSException, ValueError, IndexError, struct.error):
-        return None
-
-
-def _records(section: Iterable[dns.rrset.RRset]) -> tuple[Record, ...]:
-    records: list[Record] = []
-    for rrset in section:
-        name, kind = canonical(rrset.name.to_text()), dns.rdatatype.to_text(rrset.rdtype)
-        if rrset.rdclass != dns.rdataclass.IN:
-            kind = f"{dns.rdataclass.to_text(rrset.rdclass)}-{kind}"  # its A is no internet address
-        for rdata in rrset:
-            text = rdata.to_text()
-            records.append(Record(name, kind, canonical(text) if kind == "CNAME" else text, rrset.ttl))
-    return tuple(records)

@@ -24,6 +24,8 @@ DNS_PORT = 53
 STATUSES: tuple[Status, ...] = get_args(Status)
 UNANSWERED = STATUSES.index("unanswered")
 NO_SOURCE = 1 << 62
+FAILURES: tuple[Status, ...] = ("malformed", "servfail", "refused", "error")  # another resolver may know better
+TRANSFERS = (251, 252)  # IXFR, AXFR
 KEPT = 1 << 8  # messages of a capture so short that they needn't be read twice
 ENDS_AND_PROTOCOL = ("source", "target", "protocol")
 PART = 1 << 20  # rows of columns that are looked through at once
@@ -124,7 +126,7 @@ class Pairing:
         self._retries.setdefault(number, []).append(query)
 
     def answer(self, number: int, response: Source, status: Status) -> None:
-        """The response that counts; one that was malformed before it is a stray."""
+        """The response that counts; a failure before it is a stray."""
         before = self._source(self._response[number])
         if before is not None:
             self.strays.append(before)
@@ -137,9 +139,15 @@ class Pairing:
         self._truncated[number] = truncated
         self._response[number], self._status[number] = NO_SOURCE, UNANSWERED
 
-    def takes(self, number: int) -> bool:
-        """Whether the question still waits for a response that can be read."""
-        return self._response[number] == NO_SOURCE or STATUSES[self._status[number]] == "malformed"
+    def takes(self, number: int, status: Status) -> bool:
+        """Whether a response of `status` counts: the first one does, or the first that isn't a failure."""
+        if self._response[number] == NO_SOURCE:
+            return True
+        return STATUSES[self._status[number]] in FAILURES and status not in FAILURES
+
+    def is_transfer(self, number: int) -> bool:
+        """Whether its answer may come in several messages: a zone transfer (RFC 5936 §2.2)."""
+        return self._type[number] in TRANSFERS
 
     def _stored(self, source: Source) -> int:
         if isinstance(source, int):
@@ -213,10 +221,13 @@ class _Pairer:
         if not question and queries:
             question = next(reversed(queries))  # an error may leave it out (RFC 1035 §4.1.1)
         pair = queries.get(question)
-        if pair is None or not self.found.takes(pair):
-            self.found.strays.append(raw.source)
+        if pair is None or not self.found.takes(pair, facts.status):
+            if pair is None or not self.found.is_transfer(pair):
+                self.found.strays.append(raw.source)
             return
         self.found.answer(pair, raw.source, facts.status)
+        if self.found.is_transfer(pair):
+            return  # more of it may follow
         if facts.status == "malformed":
             return  # its client has no answer yet: a better one may follow
         self._latest.pop((raw.transport, raw.receiver >> 16, question), None)
@@ -297,7 +308,9 @@ def _tcp_messages(connection: Connection) -> Iterator[Raw]:
         while position + 2 + HEADER_LENGTH <= len(stream.data):
             length = int.from_bytes(stream.data[position : position + 2])
             start, position = position, position + 2 + length
-            frames = stream.frames(start, min(position, len(stream.data)))
-            source = TcpMessage(frames, start, sender, receiver)
+            if length < HEADER_LENGTH:
+                continue
+            frames = sorted(stream.frames(start, min(position, len(stream.data))))
+            source = TcpMessage(tuple(frames), start, sender, receiver)
             yield Raw(source, "tcp", sender, receiver, stream.data[start + 2 : position], position > len(stream.data))
     connection.forget()

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 Reason = Literal[
     "second answer",
+    "overruled",
     "wrong id",
     "wrong address",
     "wrong port",
@@ -51,9 +52,13 @@ def find_strays(pairing: Pairing, messages: Mapping[Source, "Message"]) -> Stray
             if match is None:
                 unasked.append(Ignored(message.frame, "unasked", None))
                 continue
-            reason: Reason = "malformed" if match[0] == "second answer" and message.is_malformed else match[0]
-            query = match[1]
-            found.setdefault(lookup_of[query], []).append(Ignored(message.frame, reason, messages[query].frame))
+            reason, query = match
+            number = lookup_of[query]
+            if reason == "second answer":
+                counting = pairing.pair(number).response
+                came_before = counting is not None and message.frame < messages[counting].frame
+                reason = "malformed" if message.is_malformed else "overruled" if came_before else reason
+            found.setdefault(number, []).append(Ignored(message.frame, reason, messages[query].frame))
     _note_twins(pairing, messages, lookup_of, found)
     return Strays(found, tuple(unasked))
 

@@ -1,7 +1,7 @@
 """A DNS message's bytes: the few facts that pairing needs, and how a response ends its lookup.
 
 RFC 1035 §4 (messages), RFC 2308 §2 (NXDOMAIN, NODATA), RFC 6891 §6.1.3 (the rcode's upper bits). A summary reads
-hundreds of thousands of messages so; `analysis.dns.lookups` has dnspython read the rest, when someone looks at it.
+hundreds of thousands of messages so; `analysis.dns.records` reads the rest, when someone looks at it.
 """
 
 from struct import Struct, error
@@ -26,7 +26,7 @@ HEADER_LENGTH = 12
 HEADER = Struct("!HHHHHH").unpack_from
 RECORD = Struct("!HHIH").unpack_from  # type, class, seconds to live, length of the data
 TYPE_CLASS = 4
-LONGEST_LABEL = 63
+LONGEST_LABEL, LONGEST_NAME = 63, 255  # octets (RFC 1035 §2.3.4)
 IS_RESPONSE, OPCODE, IS_TRUNCATED, RCODE = 0x8000, 0x7800, 0x0200, 0x000F
 ANY_TYPE = range(251, 256)  # IXFR, AXFR, MAILB, MAILA and ANY: answered by records of any type (RFC 1035 §3.2.3)
 ANY_CLASS = 255
@@ -79,7 +79,7 @@ def _question(data: bytes) -> tuple[bytes, int]:
             raise IndexError
         end += length + 1
     end += 1
-    if end + TYPE_CLASS > len(data):
+    if end + TYPE_CLASS > len(data) or end - HEADER_LENGTH > LONGEST_NAME:
         raise IndexError
     return data[HEADER_LENGTH:end].lower() + data[end : end + TYPE_CLASS], end + TYPE_CLASS
 

@@ -72,6 +72,7 @@ def _connection_sentences(connection: Connection) -> dict[int, str]:
     sides: dict[Role, _Side] = {role: _Side(connection.isn[role]) for role in PEER}
     by_frame = {segment.frame: segment for segment in connection.segments}
     sentences: dict[int, str] = {}
+    strays = set(connection.close.stray_resets)
     for segment in connection.segments:
         me, peer = sides[segment.sender], sides[PEER[segment.sender]]
         found = connection.events_in.get(segment.frame, ())
@@ -81,7 +82,7 @@ def _connection_sentences(connection: Connection) -> dict[int, str]:
         if any(event.kind == "duplicate-frame" for event in found):
             sentences[segment.frame] = " ".join(odd)
             continue
-        if segment.frame in connection.close.stray_resets:
+        if segment.frame in strays:
             sentences[segment.frame] = " ".join((*odd, STRAY_RESET.format(segment.seq)))
             continue
         kinds = {event.kind for event in found}

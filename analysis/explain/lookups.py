@@ -20,7 +20,8 @@ OUTCOMES: dict[Status, str] = {
     "error": "The resolver reports {0.rcode}.",
 }
 IGNORED: dict[Reason, str] = {
-    "second answer": "Another answer to the query of frame {}: the first one counts, this changes nothing.",
+    "second answer": "Another answer to the question of frame {}: the first one counts, this changes nothing.",
+    "overruled": "A failure in answer to frame {}; another resolver, asked at once, knew better.",
     "wrong id": "An answer to the question of frame {}, but with another id: the client ignores it (RFC 5452 §9.1).",
     "wrong address": "An answer to the question of frame {}, but from another address than was asked: ignored "
     "(RFC 5452 §9.1).",

@@ -136,10 +136,12 @@ class Packets:
             self._tcp_header(row, segment[:header]) if protocol == TCP else None,
         )
 
+    def identity(self, row: int) -> tuple[int, bytes] | None:
+        """Identification and bytes of a datagram that came in fragments; None for another."""
+        return (self.whole[row].pieces[0].ident, self.whole[row].data) if row in self.whole else None
+
     def network_bytes(self, row: int) -> bytes:
-        """Packet `row` from its IP header on, as captured, link padding left out."""
-        if row in self.whole:
-            return self.whole[row].data
+        """Packet `row`, which is not in `whole`, from its IP header on, as captured, link padding left out."""
         start = int(self.frames.start[int(self.columns["frame"][row]) - 1]) + int(self.columns["network"][row])
         return self.frames.data[start : self._segment_bounds(row)[1]]
 

@@ -20,6 +20,8 @@ def is_same_packet(packets: Packets, first: int, second: int, *, alone: bool) ->
     apart = packets.frames.time_ns[frame[second] - 1] - packets.frames.time_ns[frame[first] - 1]
     if abs(apart) >= DOUBLED_NS:
         return False
+    if first in packets.whole or second in packets.whole:
+        return packets.identity(first) is not None and packets.identity(first) == packets.identity(second)
     one, other = packets.network_bytes(first), packets.network_bytes(second)
     identified = one[:1] < b"\x60" and one[4:6] != b"\0\0"
     if not identified and (not alone or abs(apart) >= UNIDENTIFIED_NS):

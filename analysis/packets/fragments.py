@@ -45,6 +45,8 @@ class _Pending:
 
     def add(self, piece: Fragment) -> bool:
         """Take `piece`; whether the datagram is whole now."""
+        if self.overlaps:
+            return False
         at = bisect_left(self.pieces, piece.offset, key=lambda one: one.offset)
         following = self.pieces[at] if at < len(self.pieces) else None
         if following is not None and (following.offset, following.end) == (piece.offset, piece.end):

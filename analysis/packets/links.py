@@ -12,6 +12,7 @@ from analysis.packets.block import CUT, ETHER_TYPE, FAMILY, LINK_TYPE, NO_IP, Bl
 
 IPV4_TYPE, IPV6_TYPE = 0x0800, 0x86DD
 VLAN_TYPES = (0x8100, 0x88A8, 0x9100)
+MOST_TAGS = 16  # of one frame that are stepped over
 IPV4_FAMILY = 2
 IPV6_FAMILIES = (10, 24, 28, 30)  # AF_INET6 of Linux, of NetBSD and OpenBSD, of FreeBSD, of Darwin
 
@@ -35,7 +36,9 @@ def _typed(type_at: int, header: int) -> Callable[[Block, Ints], None]:
 
     def decode_typed(block: Block, rows: Ints) -> None:
         type_position, network = block.start[rows] + type_at, block.start[rows] + header
-        while len(rows):
+        for _ in range(MOST_TAGS):
+            if not len(rows):
+                break
             whole = np.maximum(type_position + 2, network) <= block.end[rows]
             block.why[rows[~whole]] = CUT
             rows, type_position, network = rows[whole], type_position[whole], network[whole]

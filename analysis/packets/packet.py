@@ -1,5 +1,7 @@
 """One UDP datagram or TCP segment as values: RFC 768 (UDP), RFC 9293 §3.1 (TCP)."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -85,6 +87,16 @@ def check_sum(pseudo_header: bytes, segment: bytes, length: int, sent: int, prot
     if total == 0:
         return "good", right
     return "partial" if sent % 0xFFFF == ones_complement_sum(pseudo_header) else "bad", right
+
+
+def hosts_without_checksums(packets: Iterable[Packet]) -> set[str]:
+    """The hosts that leave checksums to their network card: of theirs hardly one in a hundred is right, by chance."""
+    good, all_ = Counter[str](), Counter[str]()
+    for packet in packets:
+        if packet.checksum != "unchecked":
+            all_[packet.src] += 1
+            good[packet.src] += packet.checksum == "good"
+    return {host for host, count in all_.items() if good[host] * 100 < count}
 
 
 def option_text(option: Option) -> str:

@@ -27,12 +27,17 @@ def answered(case: Case) -> Outcome:
     if good:
         found = "; ".join(f"{lookup.type} {some(lookup.addresses)}" for lookup in good)
         return Outcome("pass", expected, found, _frames(*good))
-    outcomes = "; ".join(f"{lookup.type}: {lookup.status}" for lookup in story.lookups)
+    outcomes = some([f"{lookup.type}: {_outcome(lookup)}" for lookup in story.lookups], separator="; ")
     open_ = [lookup for lookup in story.lookups if lookup.status in ("unanswered", "truncated", "cut")]
     if open_:
         needed = "; ".join(_needed_of(lookup) for lookup in open_)
         return case.absent(expected, outcomes, needed, _frames(*story.lookups))
     return Outcome("fail", expected, outcomes, _frames(*story.lookups), "is the name spelt right?")
+
+
+def _outcome(lookup: Lookup) -> str:
+    is_empty = lookup.status == "answered" and lookup.type in ("A", "AAAA")
+    return "answered, but with no address of that name" if is_empty else lookup.status
 
 
 def _no_lookup(case: Case, expected: str) -> Outcome:
@@ -60,7 +65,7 @@ def match(case: Case) -> Outcome:
     expected = "id, question, addresses and ports of a query in every response"
     if case.story is None or not case.story.lookups:
         return _skip(expected, "no lookup of the name is in the capture")
-    names = case.story.names
+    names = set(case.story.names)
     of_name = {message.frame for message in case.traffic.messages if message.name in names}
     ignored = [one for lookup in case.story.lookups for one in lookup.ignored]
     strays = [one for one in ignored if one.reason in MISMATCHES]

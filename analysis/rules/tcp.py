@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from analysis.packets.packet import FIN, RST, SYN
+from analysis.packets.packet import FIN, RST, SYN, hosts_without_checksums
 from analysis.rules.case import Case, Outcome
 from analysis.tcp.connection import Connection
 from analysis.tcp.segment import PEER, Role, Segment
@@ -213,7 +213,7 @@ def checksums(case: Case) -> Outcome:
         return Outcome("skip", expected, "there is no frame to check")
     good = [packet for packet in packets if packet.checksum == "good"]
     bad = [packet for packet in packets if packet.checksum == "bad"]
-    unfinished = {packet.src for packet in packets} - {packet.src for packet in good}
+    unfinished = hosts_without_checksums(packets)
     damaged = tuple(packet.frame for packet in bad if case.is_vouched or packet.src not in unfinished)
     if damaged:
         return Outcome(

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, overload
 import numpy as np
 
 from analysis.packets.columns import Packets
-from analysis.packets.packet import FIN, SYN
+from analysis.packets.packet import FIN, SYN, hosts_without_checksums
 from analysis.tcp.close import Ending, Variant, name_close
 from analysis.tcp.codes import (
     HAS_ACK,
@@ -251,10 +251,10 @@ class Connection:
         return found
 
     def _damage(self) -> Iterator[Event]:
-        """Wrong checksums; but a host without a single right one leaves them to its network card (offload)."""
-        good = {segment.sender for segment in self.segments if segment.packet.checksum == "good"}
+        """Wrong checksums; but a host without right ones leaves them to its network card (offload)."""
+        unfinished = hosts_without_checksums(segment.packet for segment in self.segments)
         for segment in self.segments:
-            if segment.packet.checksum == "bad" and segment.sender in good:
+            if segment.packet.checksum == "bad" and segment.packet.src not in unfinished:
                 yield Event("bad-checksum", segment.frame)
 
     @cached_property

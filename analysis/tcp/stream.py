@@ -23,13 +23,13 @@ class Stream:
     """The bytes that one side sent, in order, up to the first gap; `pieces` map them to frames.
 
     `has_gap`: the side sent more, of which something was not captured. `ending`: what of that side
-    follows its last byte, a FIN (close) or a reset.
+    follows its last byte, a FIN (close) or a reset, its own or (where someone says so) the other side's.
     """
 
     data: bytes
     pieces: tuple[Piece, ...]
     has_gap: bool
-    ending: Literal["open", "close", "reset"]
+    ending: Literal["open", "close", "reset", "peer-reset"]
 
     def frames(self, start: int, end: int) -> tuple[int, ...]:
         """The frames that carried bytes `start` up to, not including, `end`."""

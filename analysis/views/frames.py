@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.dns.lookups import Message, Record
+from analysis.dns.lookups import Message
+from analysis.dns.records import Record
 from analysis.http import Exchange
 from analysis.packets.packet import UDP, Packet
 from analysis.report import Report
@@ -109,9 +110,10 @@ def _hello_ends(story: Story) -> dict[int, tuple[str, str]]:
         tls = carried.tls
         if tls is None:
             continue
+        frames = set(tls.hello_frames)
         version = (tls.version or "TLS").replace("TLS ", "TLSv")
         for segment in connection.segments:
-            if segment.frame in tls.hello_frames:
+            if segment.frame in frames:
                 name = f" (SNI={tls.server_name})" if tls.server_name and segment.sender == "client" else ""
                 hello = "Client Hello" if segment.sender == "client" else "Server Hello"
                 ends[segment.frame] = (version, hello + name)

@@ -139,7 +139,7 @@ def _lookup(lookup: Lookup) -> dict[str, Any]:
 
 def _edns(lookup: Lookup) -> dict[str, Any] | None:
     edns = lookup.queries[0].edns
-    return None if edns is None else {**asdict(edns), "options": list(edns.options)}
+    return None if edns is None else {**edns._asdict(), "options": list(edns.options)}
 
 
 def _connections(report: Report) -> Iterator[dict[str, Any]]:

@@ -142,7 +142,8 @@ def _lookup_rows(lookup: Lookup) -> Iterator[Row]:
         what = _answer(lookup) if lookup.status == "answered" else lookup.status
         packet = f"{lookup.type} {what}{_over_tcp(lookup.response)}"
         yield Row("client", packet, "resolver", False, lookup.response.frame)
-    queries = {one.frame for one in lookup.ignored if one.of in lookup.query_frames and one.reason == "captured twice"}
+    asked = set(lookup.query_frames)
+    queries = {one.frame for one in lookup.ignored if one.of in asked and one.reason == "captured twice"}
     for one in lookup.ignored:
         of = "" if one.of is None else f" (frame {one.of})"
         yield Row("client", f"{lookup.type} ignored: {one.reason}{of}", "resolver", one.frame in queries, one.frame)
@@ -162,9 +163,9 @@ def _texts(story: Story) -> dict[int, str]:
     texts: dict[int, str] = {}
     for exchange in story.exchanges:
         if exchange.request_frames:
-            texts[exchange.request_frames[0]] = exchange.start_line
+            texts[exchange.request_frame] = exchange.start_line
         if exchange.response_frames:
-            texts[exchange.response_frames[0]] = exchange.status_line
+            texts[exchange.response_frame] = exchange.status_line
     return texts
 
 

@@ -29,7 +29,7 @@ WIDTH = 80
 SHORT = 200  # frames: what takes long is done with shorter captures alone, so that the limit is the analysis's own
 VALIDATED = 20  # one in so many: the schema's validator takes longer than all the rest
 STATUSES = {"pass", "fail", "skip", "inconclusive"}
-COMMAND = re.compile(r"^\s*::[A-Za-z]", re.MULTILINE)  # GitHub's runner would obey such a line
+COMMAND = re.compile(r"^\s*::[A-Za-z]|##\w*\[", re.MULTILINE)  # GitHub's runner would obey such a line
 
 LONGEST_S = 2.0  # of the processor's time: a busy machine is no fault of the analysis
 STALLED = 5  # so many times as long by the clock is too long even without using the processor

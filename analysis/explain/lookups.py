@@ -57,11 +57,13 @@ def _asks(lookup: Lookup, query: Message, count: int) -> str:
     again = " again, since no answer came" if count else ""
     if after_truncated:
         again = " again, over TCP now"
-    carrier = "UDP has no Seq and no Ack:" if query.transport == "udp" else "Over TCP:"
+    carrier = "UDP has no Seq and no Ack: the id" if query.transport == "udp" else "The id"
+    if query.transport == "tcp" and not after_truncated:
+        again += ", over TCP"
     room = f" It takes answers of up to {plural(query.edns.payload, 'byte')} over UDP (EDNS)." if query.edns else ""
     return (
         f"The client asks {query.dst} for {what} of {lookup.name}{again}. {carrier} "
-        f"the id 0x{query.id:04x} will pair the answer with this question." + (room if query.transport == "udp" else "")
+        f"0x{query.id:04x} will pair the answer with this question." + (room if query.transport == "udp" else "")
     )
 
 

@@ -61,10 +61,10 @@ def phases(report: Report) -> tuple[Phase, ...]:
 
 def _phases(story: Story) -> Iterator[Phase]:
     rows = sorted((row for lookup in story.lookups for row in _lookup_rows(lookup)), key=lambda row: row.frame)
-    kinds = " and ".join(dict.fromkeys(lookup.type for lookup in story.lookups))
+    kinds = dict.fromkeys(lookup.type for lookup in story.lookups)
     questions = plural(len(story.lookups), "question")
-    either = "; the answers may come in either order" if len(story.lookups) > 1 else ""
-    yield Phase("Name lookup", f"{questions}, {kinds}{either}", tuple(rows))
+    either = "; the answers may come in either order" if len(kinds) > 1 else ""
+    yield Phase("Name lookup", f"{questions}, {' and '.join(kinds)}{either}", tuple(rows))
     for connection in story.carriers:
         carried = tuple(_segment_row(connection, segment, {}, "resolver") for segment in connection.segments)
         yield Phase("TCP to the resolver", "it carries the lookup, each message behind its length", carried)

@@ -5,7 +5,7 @@ import textwrap
 from analysis.explain.frames import explain
 from analysis.report import Report
 from analysis.rules.judge import Finding
-from analysis.text import listed, plural, printable, without_commands
+from analysis.text import listed, plural, printable, some, without_commands
 from analysis.views.frames import frame_lines
 from analysis.views.phases import Phase, phases
 from analysis.views.style import Style, columns
@@ -36,7 +36,9 @@ def _heading(style: Style, text: str) -> str:
 def _about(report: Report, style: Style) -> list[str]:
     capture = report.capture
     lines = style.wrapped(f"{printable(capture.path)}: {capture.format}, {len(capture.frames)} frames")
-    name = f"{printable(report.story.name)}, " if report.story else ""
+    names = [printable(name) for name in report.story.names] if report.story else []
+    led_to = f"which redirects to {some(names[1:])}, " if names[1:] else ""
+    name = f"{names[0]}, {led_to}" if names else ""
     lines += style.wrapped(f"Story: {name}{printable(report.why)}", "", "  ")
     left_out = len(capture.frames) - (len(report.story.frames) if report.story else 0)
     if left_out:

@@ -121,10 +121,13 @@ def _unseen(connection: Connection, which: str, role: Role) -> Iterator[Doubt]:
     for segment in connection.sent_by(role):
         if segment.next > segment.seq and not segment.flags & RST:
             seen.add(segment.seq, segment.next)
-    acks = [(one.ack, -one.frame) for one in connection.sent_by(PEER[role]) if one.ack is not None]
-    ack, frame = max(acks, default=(0, 0))
+    acking = (one for one in connection.sent_by(PEER[role]) if not one.flags & RST)
+    acks = [(one.ack, -one.frame) for one in acking if one.ack is not None]
     missing = seen.first_missing
-    if missing is not None and missing < ack and not (role == "server" and connection.syn_of(role) is None):
+    if not acks or missing is None:
+        return
+    ack, frame = max(acks)
+    if missing < ack:
         text = f"of {which} the {role}'s bytes from number {missing} on were acknowledged, but not all captured"
         yield Doubt("unseen", text, (-frame,), f"the {role}'s segments from Seq {missing} on")
 

@@ -1,5 +1,6 @@
 """Damaged captures: a seeded minute of them on every run, and proof that the job would see what it looks for."""
 
+import base64
 import contextlib
 import gzip
 import hashlib
@@ -9,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +105,15 @@ ABSURD = {  # crashers belong here, too, as soon as one is found: a sentence, an
     "a TLS server name that steers the terminal": raw_pcap(
         *(packet.replace(b".example.com", b"\x1b[31m\x07.com.a") for packet in stories()["tls"])
     ),
+    "numbers before the first, and nothing acknowledged": zlib.decompress(
+        base64.b85decode(
+            "c-p&ic+)~A1{MYw`2U}Qfe}cT8yyRp*vQHt31s^L@sYxRR<Va7<X4$U?BQT=WngeH@^WBsVB-ZTJfOkF-~?0z!Vo18<zR&-t>O-h"
+            "FW7_v1(zSR<6@L6W!!zkAo}pm8%@!N-Zcox|C6_6U|?cl4PazuW?^JxVFH=R_>mKCB8Jr_Z~Q@42TOuX1DSfmfN^(I^#8XY4>U0T"
+            "|If$<^aLXZm**!z7Y3+jd<?l5Y=CSVY$j@S?gN>)bsMUQhu#9+c{4!Jfx&(mEPy~}{kq5pHw(kR8u@Gv3@_L;^3eQyv+rf$#{d=u"
+            "&Lt8svjF5DYvl"
+        )
+    ),
+    "a question of 256 octets": answered(DNS_HEAD + b"\1a" * 128 + b"\0\0\1\0\1"),
     "two thousand SYNs": raw_pcap(*Talk().send(0, SYN).packets * 2000),
     "two thousand ports": raw_pcap(*(Talk(port=port).send(0, SYN).packets[0] for port in range(2000))),
     "two thousand queries alike": raw_pcap(*udp_lookup(message(), b"", 5353)[:1] * 2000),

@@ -78,6 +78,11 @@ def test_bytes_lost_in_the_network_and_sent_again_are_no_fault_of_the_capture() 
     assert (found.doubts, found.verdict) == ((), "pass")
 
 
+def test_numbers_before_the_first_one_lack_nothing_that_was_acknowledged() -> None:
+    talk = Talk().send("client", "P", b"a").send("server", "P", b"b", seq=9000).send("server", "P", b"c", seq=8990)
+    assert "unseen" not in doubts(report(talk.frames))
+
+
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_one_side_only_is_said_and_fails_nothing(side: str) -> None:
     address = CLIENT if side == "client" else SERVER

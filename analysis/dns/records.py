@@ -21,6 +21,7 @@ A, AAAA, CNAME, SOA = 1, 28, 5, 6
 NAMES = (2, CNAME, 12, 39)  # types whose data is a name: NS, CNAME, PTR, DNAME (RFC 6672)
 IN = 1
 MOST_HOPS = 128  # from one pointer to the next: as many as a name can have labels
+UNREADABLE = "\\# "
 SPECIAL = b'"().;\\@$'
 CHARACTERS = [
     f"\\{chr(code)}" if code in SPECIAL else chr(code) if 0x20 < code < 0x7F else f"\\{code:03d}" for code in range(256)
@@ -36,6 +37,11 @@ class Record(NamedTuple):
     type: str
     data: str
     ttl: int
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether its data is of its type's form, and not only bytes."""
+        return not self.data.startswith(UNREADABLE)
 
 
 class Edns(NamedTuple):
@@ -164,7 +170,7 @@ def _data_text(data: bytes, found: _Found, names: _Names) -> str:
         rdclass, kind = dns.rdataclass.RdataClass.make(found.rdclass), dns.rdatatype.RdataType.make(found.type)
         return dns.rdata.from_wire(rdclass, kind, data, found.start, found.length).to_text()
     except (dns.exception.DNSException, ValueError, IndexError, struct.error):
-        return f"\\# {found.length} {raw.hex()}".rstrip()
+        return f"{UNREADABLE}{found.length} {raw.hex()}".rstrip()
 
 
 def _edns(data: bytes, found: _Found) -> Edns:

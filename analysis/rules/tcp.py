@@ -57,8 +57,11 @@ def handshake(case: Case) -> Outcome:
 
 def _is_spare(case: Case, connection: Connection) -> bool:
     """Whether it is a try that another connection of the story took the place of (RFC 8305 §5)."""
-    others = case.story.connections if case.story else ()
-    return not connection.life.has_data and any(one.life.has_data for one in others)
+    others = [one for one in (case.story.connections if case.story else ()) if one is not connection]
+    if connection.life.has_data:
+        return False
+    never_open = connection.handshake.status in ("refused", "unanswered")
+    return any(one.life.has_data or (never_open and one.handshake.status in ("complete", "midway")) for one in others)
 
 
 def _spared(expected: str, connection: Connection) -> Outcome:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from analysis.packets.packet import FIN, RST, SYN
 from analysis.tcp.connection import Connection
-from analysis.tcp.segment import Role
+from analysis.tcp.segment import PEER, Role
 
 
 class Piece(NamedTuple):
@@ -22,14 +22,17 @@ class Piece(NamedTuple):
 class Stream:
     """The bytes that one side sent, in order, up to the first gap; `pieces` map them to frames.
 
-    `has_gap`: the side sent more, of which something was not captured. `ending`: what of that side
-    follows its last byte, a FIN (close) or a reset, its own or (where someone says so) the other side's.
+    `has_gap`: the side sent more, of which something was not captured. `ending`: what of that side follows its last
+    byte, a FIN (close) or a reset, its own or (where someone says so) the other side's. `first`: the number of the
+    first byte; `starts_late`: others may have come before it, since the SYN was not captured.
     """
 
     data: bytes
     pieces: tuple[Piece, ...]
     has_gap: bool
     ending: Literal["open", "close", "reset", "peer-reset"]
+    first: int = 1
+    starts_late: bool = False
 
     def frames(self, start: int, end: int) -> tuple[int, ...]:
         """The frames that carried bytes `start` up to, not including, `end`."""
@@ -55,7 +58,10 @@ def reassemble(connection: Connection, role: Role) -> Stream:
     waiting: list[tuple[int, int, bytes]] = []  # a heap: position, frame, bytes
     data = bytearray()
     pieces: list[Piece] = []
-    reached, fin, reset = 0, -1, -1
+    fin, reset = -1, -1
+    reached = max(
+        (one.ack - first for one in connection.sent_by(PEER[role]) if one.ack and not one.flags & RST), default=0
+    )
     for segment in sorted(connection.sent_by(role), key=lambda one: one.frame in damaged):
         position = segment.seq + bool(segment.flags & SYN) - first
         if segment.flags & RST:
@@ -63,7 +69,7 @@ def reassemble(connection: Connection, role: Role) -> Stream:
             continue  # what it carries is no part of the stream (RFC 9293 §3.5.3)
         end = position + segment.length
         fin = end if segment.flags & FIN else fin
-        reached = max(reached, end) if segment.length or segment.flags & FIN else reached
+        reached = max(reached, end)
         if not segment.length:
             continue
         heapq.heappush(waiting, (position, segment.frame, segment.packet.payload))
@@ -76,4 +82,5 @@ def reassemble(connection: Connection, role: Role) -> Stream:
     ending: Literal["open", "close", "reset"] = "close" if fin == len(data) else "open"
     if ending == "open" and reset == len(data):
         ending = "reset"
-    return Stream(bytes(data), tuple(pieces), reached > len(data), ending)
+    has_gap = reached > len(data) + (fin == len(data))  # the FIN takes a number, too
+    return Stream(bytes(data), tuple(pieces), has_gap, ending, first, connection.syn_of(role) is None)

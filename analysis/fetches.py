@@ -97,15 +97,23 @@ class _Finder:
 
     def _look_up(self, lookup: Lookup) -> None:
         key = (lookup.client, lookup.name)
-        fetch = self._latest.get(key)
+        fetch = self._latest.get(key) or self._asked_by_other_family(lookup)
         if fetch is None or 0 < fetch.answered < lookup.query_frames[0]:
-            fetch = self._latest[key] = Fetch(lookup.name)
+            fetch = Fetch(lookup.name)
             self.looked_up.append(fetch)
+        self._latest[key] = fetch
         self._latest_of_any[lookup.name] = fetch
         fetch.add_lookup(lookup)
         for address in lookup.addresses:
             for client in (lookup.client, None):
                 self._naming.setdefault((client, address), []).append((lookup.response_frame or 0, fetch))
+
+    def _asked_by_other_family(self, lookup: Lookup) -> Fetch | None:
+        """The fetch of a name that its client asks of resolvers of both families: IPv6 first, then IPv4, say."""
+        fetch = self._latest_of_any.get(lookup.name)
+        if fetch is None or any(_is_ipv6(client) == _is_ipv6(lookup.client) for client in fetch.clients):
+            return None
+        return fetch if all(one.status == "unanswered" for one in fetch.lookups) else None
 
     def _join_by_name(self, number: int) -> bool:
         client = self._connections[number].client.address
@@ -116,7 +124,7 @@ class _Finder:
             if fetch is not None:
                 self._join(fetch, number)
                 fetch.ports.add(self._connections[number].server.port)
-                fetch.answered = fetch.answered or _answered(self._carried[number])
+                fetch.answered = min(filter(None, (fetch.answered, _answered(self._carried[number]))), default=0)
                 return True
         return False
 
@@ -195,11 +203,21 @@ def _led_to(exchange: Exchange, fetch: Fetch, by_name: dict[str, list[Fetch]], t
     redirected = exchange.response_frames[-1]
     others = by_name.get(host, [])
     at = bisect_right(others, redirected, key=lambda other: other.start)
-    if at == len(others) or others[at] is fetch or not others[at].clients & fetch.clients:
+    if at == len(others) or others[at] is fetch or not _is_one_client(others[at], fetch):
         return None
     times = traffic.capture.frames.time_ns
     later = int(times[others[at].start - 1]) - int(times[redirected - 1])
     return others[at] if abs(later) <= FOLLOWED_NS else None
+
+
+def _is_ipv6(address: str) -> bool:
+    return ":" in address
+
+
+def _is_one_client(one: Fetch, other: Fetch) -> bool:
+    """Whether two fetches may be of the same client: by an address, or because they are of different families."""
+    families = [{_is_ipv6(client) for client in fetch.clients} for fetch in (one, other)]
+    return bool(one.clients & other.clients) or not families[0] & families[1]
 
 
 def _hosts(exchange: Exchange) -> Iterable[str]:

@@ -27,6 +27,7 @@ Kind = Literal[
     "midway",
     "ended-early",
     "no-final-ack",
+    "fragments",
     "captured-twice",
     "offload",
 ]
@@ -58,6 +59,7 @@ def examine(traffic: Traffic, story: Story | None) -> tuple[Doubt, ...]:
             which = f"connection {number}" if len(story.connections) > 1 else "the connection"
             doubts += _of_connection(connection, which)
         doubts += _twice(story)
+        doubts += _fragments(traffic, story)
     return (*doubts, *(Doubt("note", note) for note in capture.notes))
 
 
@@ -138,6 +140,17 @@ def _twice(story: Story) -> Iterator[Doubt]:
     if again:
         text = f"{plural(len(again), 'frame')} captured twice, as on several interfaces: what was sent once counts once"
         yield Doubt("captured-twice", text, tuple(sorted(again)))
+
+
+def _fragments(traffic: Traffic, story: Story) -> Iterator[Doubt]:
+    """Datagrams between the ends of an unanswered lookup that lack fragments: one of them may be its answer."""
+    ends = {frozenset((one.client, one.resolver)) for one in story.lookups if one.status == "unanswered"}
+    packets = traffic.packets
+    for pieces in packets.unfinished if ends else ():
+        if frozenset((packets.address(pieces[0].source), packets.address(pieces[0].target))) in ends:
+            frames = tuple(piece.frame for piece in pieces)
+            text = f"of a datagram in fragments, not all were captured, only frames {listed(frames)}"
+            yield Doubt("fragments", text, frames, f"the other fragments of frame {frames[0]}'s datagram")
 
 
 def _offload(connection: Connection, which: str) -> Iterator[Doubt]:

@@ -102,6 +102,8 @@ def read_exchanges(client: Stream, server: Stream, answered: int = 0) -> tuple[E
         server = replace(server, ending="peer-reset")
     requests, responses = _Requests(client), _Responses(server, answered)
     exchanges = [_exchange(request, responses) for request in requests]
+    if client.starts_late or server.starts_late:  # then a stream may begin in the midst of a message
+        exchanges = [replace(one, is_certain=not one.problem) for one in exchanges]
     last = exchanges[-1]
     if not last.problem and not responses.has_switched and (left := requests.left or responses.left):
         may_lack_requests = client.has_gap or client.starts_late
@@ -125,6 +127,7 @@ class _Request:
     upgrade: tuple[tuple[bytes, bytes], ...]  # what h11 must know to read an answer that switches protocols
     frames: tuple[int, ...]
     problem: _Problem
+    is_short: bool = False  # its head is there, and not all of its body
 
 
 def _is_request(data: bytes, at: int) -> bool:
@@ -209,7 +212,8 @@ class _Requests:
             self._position = reader.position
             frames = self._stream.frames(start, self._position)
             upgrade = tuple((name, value) for name, value in head.headers if name in (b"upgrade", b"connection"))
-            yield _Request(head.method, head.target, head.http_version, _headers(head), upgrade, frames, problem)
+            fields = (head.method, head.target, head.http_version, _headers(head), upgrade, frames, problem)
+            yield _Request(*fields, is_short=bool(problem.text))
             if problem.text:
                 return
 
@@ -219,6 +223,7 @@ class _Requests:
         ends = [end for mark in (b"\r\n\r\n", b"\n\n") if (end := data.find(mark, start, start + LARGEST_HEAD)) >= 0]
         self._position = min(ends) + 4 if ends else len(data)
         first, *lines = data[start : min(ends) if ends else start + LARGEST_HEAD].splitlines() or [b""]
+        lines = lines if ends else lines[:-1]  # the last one isn't all there
         method, target, version = (*first.split(b" ", 2), b"", b"")[:3]
         problem = _Problem(f"the request is not as it should be: {why}")
         if not ends:
@@ -244,7 +249,7 @@ def _refused(error: Exception) -> _Problem:
     """What h11 doesn't take is wrong, unless it is only more than h11 can."""
     if str(error) == BEYOND_H11:
         return _Problem("its transfer coding is not read here", is_certain=False)
-    return _Problem(str(error))
+    return _Problem(re.sub(r"bytearray\(b(.*)\)", r"\1", str(error)))
 
 
 def _read_body(reader: _Reader) -> tuple[int, _Problem]:
@@ -312,7 +317,7 @@ def _stand_in(request: _Request) -> h11.Request:
 
 def _exchange(request: _Request, responses: _Responses) -> Exchange:
     response, frames, problem = responses.next(request)
-    found = request.problem if request.problem.text else problem
+    found = _worst(request, response, problem)
     return Exchange(
         _text(request.method),
         _text(request.target),
@@ -326,6 +331,19 @@ def _exchange(request: _Request, responses: _Responses) -> Exchange:
         next(iter(request.frames), 0),
         next(iter(frames), 0),
     )
+
+
+def _worst(request: _Request, response: Response | None, problem: _Problem) -> _Problem:
+    """The request's problem, or else the response's.
+
+    A server may refuse before it has all of a request, whose client then needn't send the rest (RFC 9110 §10.1.1,
+    RFC 9112 §9.3): that is no problem. Where no response was seen for want of frames, nothing is certain.
+    """
+    if not request.problem.text or (response is not None and response.status >= 300 and request.is_short):
+        return problem
+    if response is None and not problem.is_certain:
+        return request.problem._replace(is_certain=False)
+    return request.problem
 
 
 def _headers(head: h11.Request | h11.Response | h11.InformationalResponse) -> tuple[tuple[str, str], ...]:

@@ -295,3 +295,25 @@ def test_thousands_of_retries_are_told_in_no_time() -> None:
     start = time.process_time()
     render(make_report(capture), Style(80), with_explanations=True)
     assert time.process_time() - start < 6  # it was quadratic
+
+
+def test_two_programs_that_ask_at_once_make_two_lookups() -> None:
+    frames = [question(number=1, port=4001), question(number=2, port=4002)]
+    frames += [answer(SERVER, number=2, port=4002), answer(SERVER, number=1, port=4001)]
+    found = lookups(frames)
+    assert [(one.query_frames, one.response_frame, one.ignored) for one in found] == [((1,), 4, ()), ((2,), 3, ())]
+
+
+def test_a_question_that_goes_along_over_tcp_is_one_lookup_with_that_over_udp() -> None:
+    """As glibc asks: the answer for A was truncated, so it asks both over TCP; the other truncated answer is late."""
+    both = [question(number=1), question(number=2, kind="AAAA")]
+    talk = Talk(server=RESOLVER).open().send("client", "PA", prefixed(*both))
+    late = answer(number=2, kind="AAAA", tc=1)
+    over = over_tcp(talk)
+    talk.send("server", "PA", prefixed(answer(SERVER, number=1), answer(number=2, kind="AAAA")))
+    found = lookups([*both, answer(number=1, tc=1), *over[:4], late, *over_tcp(talk)[4:]])
+    assert [(one.type, one.transport, one.status, one.query_frames) for one in found] == [
+        ("A", "tcp", "answered", (1, 7)),
+        ("AAAA", "tcp", "nodata", (2, 7)),
+    ]
+    assert [None if one.truncated is None else one.truncated.frame for one in found] == [3, 8]

@@ -5,14 +5,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from scapy.layers.inet import IP
+from scapy.layers.inet import IP, fragment
+from scapy.layers.l2 import Ether
 from scapy.packet import Packet as Scapy
 
 from analysis.files.capture import Capture, parse_capture
 from analysis.health import Doubt
 from analysis.report import Report, make_report
 from tests.craft import CLIENT, REQUEST, RESOLVER, RESPONSE, SERVER, Talk, answer, lookup, pcap, question, report
-from tests.test_dns import over_tcp, prefixed
+from tests.test_dns import MAC, over_tcp, prefixed
 
 RESPONSE_OF_3000 = b"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n" + b"x" * 3000
 
@@ -250,3 +251,23 @@ def test_every_inconclusive_finding_says_what_would_decide_it() -> None:
     for missing in range(len(WHOLE)):
         for finding in report(without(WHOLE, missing)).findings:
             assert bool(finding.needed) == (finding.status == "inconclusive"), finding
+
+
+def test_an_answer_whose_fragments_are_not_all_there_is_doubted() -> None:
+    big = answer(*[f"198.51.100.{number}" for number in range(1, 100)])
+    pieces = [Ether(src=MAC, dst=MAC) / piece for piece in fragment(big[IP], fragsize=600)]
+    found = report([question(), *pieces[:-1]])
+    assert doubts(found)["fragments"].frames == tuple(range(2, 1 + len(pieces)))
+    assert found.verdict == "inconclusive"
+
+
+def test_numbers_far_away_after_both_fins_may_be_another_connections() -> None:
+    """Its SYN was lost, and the ports are the same."""
+    again = Talk(client_isn=500_000_000, server_isn=700_000_000).open().exchange().close().frames[3:]
+    found = report(lookup() + Talk().open().exchange().close().frames + again)
+    assert statuses(found)["tcp.numbers"] == "inconclusive"
+
+
+def test_a_syn_that_was_captured_twice_was_sent_once() -> None:
+    frames = [frame for frame in WHOLE for _ in range(2)]
+    assert report(frames).traffic.connections[0].handshake.syn_count == 1

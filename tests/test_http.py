@@ -202,3 +202,23 @@ def test_a_response_that_the_client_resets_says_so() -> None:
     talk = Talk().open().exchange(request(), CUT).send("client", "R")
     (found,) = find_exchanges(connection(talk))
     assert (found.problem, found.is_certain) == ("the other side's reset cuts the message off", False)
+
+
+def test_a_server_may_refuse_before_it_has_the_whole_request() -> None:
+    put = request("PUT", extra="Content-Length: 900\r\nExpect: 100-continue\r\n")
+    (refused,) = exchanges((put, b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"))
+    (taken,) = exchanges((put, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+    assert (refused.status, refused.problem) == (403, "")
+    assert taken.problem == "the close cuts the message off"
+
+
+def test_what_begins_in_the_midst_of_a_message_is_not_certain() -> None:
+    body = b"the end of a bodyHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    talk = Talk().send("server", "PA", body, ack=1000).send("client", "PA", request(), ack=9000)
+    (found,) = find_exchanges(connection(talk))
+    assert (found.status, found.is_certain) == (None, False)
+
+
+def test_a_field_that_was_cut_in_the_middle_is_left_out() -> None:
+    (found,) = find_exchanges(connection(Talk().open().send("client", "PA", b"GET / HTTP/1.1\r\nA: b\r\nHost: www.l")))
+    assert (found.headers, found.is_certain) == ((("a", "b"),), False)

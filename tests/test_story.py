@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import pytest
 from scapy.layers.inet import IP, TCP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
 from scapy.packet import Packet as Scapy
 
 from analysis.files.capture import parse_capture
 from analysis.report import Report, make_report
 from tests.craft import CLIENT, NAME, RESPONSE, SERVER, Talk, answer, fetch, lookup, pcap, question, report
 
+MAC = "02:00:00:00:00:01"
 OTHER, OTHER_SERVER = "api.example.org", "203.0.113.7"
 
 
@@ -180,3 +183,43 @@ def test_a_refused_try_belongs_to_the_answer_that_came_last_before_it() -> None:
     answers = [answer(SERVER, name=NAME, number=7), answer(SERVER, name=OTHER, number=8)]
     refused = Talk().send("client", "S").send("server", "RA", seq=0).frames
     assert told(report(asked + answers + refused)) == [(OTHER, 1, 1, 0), (NAME, 1, 0, 0)]
+
+
+def as_ipv6(frames: list[Scapy]) -> list[Scapy]:
+    """The same over IPv6, between addresses made of the last byte."""
+    changed = []
+    for frame in frames:
+        ends = [f"2001:db8::{getattr(frame[IP], end).rsplit('.', 1)[1]}" for end in ("src", "dst")]
+        rest = frame[IP].payload.copy()
+        rest.chksum = None
+        changed.append(Ether(src=MAC, dst=MAC) / IPv6(src=ends[0], dst=ends[1]) / rest)
+    return changed
+
+
+def test_a_redirect_to_an_address_is_followed_and_needs_no_answer() -> None:
+    frames = lookup() + get(NAME, response=redirect(f"http://{OTHER_SERVER}/"))
+    found = report(frames + get(OTHER_SERVER, OTHER_SERVER, port=40002))
+    assert (told(found), found.verdict) == ([(NAME, 1, 2, 2)], "pass")
+
+
+def test_a_redirect_from_ipv4_to_ipv6_is_followed() -> None:
+    frames = lookup() + get(NAME, response=redirect("http://[2001:db8::7]/"))
+    found = report(frames + as_ipv6(get("[2001:db8::7]", OTHER_SERVER, port=40002)))
+    assert (told(found), found.verdict) == ([(NAME, 1, 2, 2)], "pass")
+
+
+def test_a_name_asked_of_resolvers_of_both_families_is_one_story() -> None:
+    found = report(as_ipv6([question(number=5)]) + fetch())
+    assert (told(found), found.verdict) == ([(NAME, 2, 1, 1)], "pass")
+
+
+def test_a_short_name_that_a_search_list_made_longer_is_that_host() -> None:
+    full = "www.corp.example"
+    found = report(ask(full, SERVER) + get("www"))
+    assert (told(found), found.verdict) == ([(full, 1, 1, 1)], "pass")
+
+
+def test_a_proxy_is_told_the_whole_url() -> None:
+    request = f"GET http://{OTHER}/ HTTP/1.1\r\nHost: {OTHER}\r\n\r\n".encode()
+    talk = Talk().open().exchange(request).close()
+    assert report(ask("proxy.example.com", SERVER) + talk.frames).verdict == "pass"

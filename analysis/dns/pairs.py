@@ -25,6 +25,7 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 UNANSWERED = STATUSES.index("unanswered")
 NO_SOURCE = 1 << 62
 FAILURES: tuple[Status, ...] = ("malformed", "servfail", "refused", "error")  # another resolver may know better
+SOONEST_RETRY_NS = 300_000_000  # resolvers wait a second or longer, before they ask again from another port
 TRANSFERS = (251, 252)  # IXFR, AXFR
 KEPT = 1 << 8  # messages of a capture so short that they needn't be read twice
 ENDS_AND_PROTOCOL = ("source", "target", "protocol")
@@ -145,6 +146,16 @@ class Pairing:
             return True
         return STATUSES[self._status[number]] in FAILURES and status not in FAILURES
 
+    def is_over_tcp(self, number: int) -> bool:
+        """Whether it was asked over TCP at last."""
+        return isinstance((self._retries.get(number) or [0])[-1], TcpMessage)
+
+    def note_truncated(self, number: int, response: Source) -> None:
+        """A truncated response over UDP to a question that is asked over TCP already."""
+        if number in self._truncated:
+            self.strays.append(response)
+        self._truncated.setdefault(number, response)
+
     def is_transfer(self, number: int) -> bool:
         """Whether its answer may come in several messages: a zone transfer (RFC 5936 §2.2)."""
         return self._type[number] in TRANSFERS
@@ -168,7 +179,7 @@ def pair_messages(packets: Packets, connections: Connections) -> Pairing:
     nothing. A question that is asked again while unanswered is a retry; one that is asked over TCP after a truncated
     response, the same lookup.
     """
-    pairer = _Pairer()
+    pairer = _Pairer(packets)
     kept, left = pairer.found.messages, KEPT
     for raw in _raw_messages(packets, connections):
         facts = read_facts(raw.data, is_cut=raw.is_cut)
@@ -192,27 +203,49 @@ def pair_messages(packets: Packets, connections: Connections) -> Pairing:
 class _Pairer:
     """The queries that wait, and what becomes of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, packets: Packets) -> None:
         self.found = Pairing()
+        self._packets = packets
         # unanswered queries, by what their response must have: the question's number
         self._waiting: dict[tuple[object, ...], dict[bytes, int]] = {}
-        self._latest: dict[tuple[object, ...], int] = {}  # unanswered questions, by who asks
+        self._latest: dict[
+            tuple[object, ...], tuple[int, Raw]
+        ] = {}  # unanswered questions, by who asks; the last query
         self._truncated: dict[tuple[object, ...], int] = {}
 
     def ask(self, raw: Raw, number: int, question: bytes) -> None:
         transport, host = raw.transport, raw.sender >> 16
         asked = (transport, host, question)
-        pair = self._latest.get(asked)
+        pair = self._retried(asked, raw)
         if pair is None and transport == "tcp":
-            pair = self._truncated.pop((host, question), None)
-            if pair is not None:
-                self.found.go_to_tcp(pair)
+            pair = self._gone_to_tcp(host, question)
         if pair is None:
             pair = self.found.begin(raw.source, int.from_bytes(question[-4:-2]))
         else:
             self.found.ask_again(pair, raw.source)
-        self._latest[asked] = pair
+        self._latest[asked] = (pair, raw)
         self._waiting.setdefault((transport, number, raw.sender, raw.receiver), {})[question] = pair
+
+    def _retried(self, asked: tuple[object, ...], raw: Raw) -> int | None:
+        """The question that `raw` asks again: from the same port, or after a while; else somebody else asks it, too."""
+        if asked not in self._latest:
+            return None
+        pair, last = self._latest[asked]
+        is_same_port = raw.sender == last.sender
+        return pair if is_same_port or self._time_ns(raw) - self._time_ns(last) >= SOONEST_RETRY_NS else None
+
+    def _gone_to_tcp(self, host: int, question: bytes) -> int | None:
+        """The question that a truncated answer sent to TCP; or that goes along, as glibc's AAAA does with its A."""
+        pair = self._truncated.pop((host, question), None)
+        if pair is not None:
+            self.found.go_to_tcp(pair)
+            return pair
+        waiting = self._latest.pop(("udp", host, question), None)
+        return None if waiting is None else waiting[0]
+
+    def _time_ns(self, raw: Raw) -> int:
+        frame = raw.source.frames[-1] if isinstance(raw.source, TcpMessage) else self._packets.frames_of(raw.source)[-1]
+        return int(self._packets.frames.time_ns[frame - 1])
 
     def respond(self, raw: Raw, facts: Facts) -> None:
         key = (raw.transport, facts.id, raw.receiver, raw.sender)
@@ -221,6 +254,9 @@ class _Pairer:
         if not question and queries:
             question = next(reversed(queries))  # an error may leave it out (RFC 1035 §4.1.1)
         pair = queries.get(question)
+        if pair is not None and facts.status == "truncated" and self.found.is_over_tcp(pair):
+            self.found.note_truncated(pair, raw.source)  # it came late: the client had gone to TCP already
+            return
         if pair is None or not self.found.takes(pair, facts.status):
             if pair is None or not self.found.is_transfer(pair):
                 self.found.strays.append(raw.source)
@@ -230,7 +266,9 @@ class _Pairer:
             return  # more of it may follow
         if facts.status == "malformed":
             return  # its client has no answer yet: a better one may follow
-        self._latest.pop((raw.transport, raw.receiver >> 16, question), None)
+        asked = (raw.transport, raw.receiver >> 16, question)
+        if asked in self._latest and self._latest[asked][0] == pair:
+            del self._latest[asked]
         if facts.status == "truncated":
             self._truncated[raw.receiver >> 16, question] = pair
         del queries[question]

@@ -34,7 +34,7 @@ class Scene:
 
     def since(self, frame: int) -> str:
         """The time since `frame`, as text."""
-        return milliseconds(self.segment.packet.time_ns - self.by_frame[frame].packet.time_ns)
+        return milliseconds(abs(self.segment.packet.time_ns - self.by_frame[frame].packet.time_ns))
 
 
 def event_sentence(scene: Scene) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.files.capture import Frames
-from analysis.packets.block import Ints
+from analysis.packets.block import Fragment, Ints
 from analysis.packets.fragments import Datagram
 from analysis.packets.packet import TCP, Packet, TcpHeader, check_sum, parse_options
 
@@ -40,7 +40,8 @@ class Packets:
     """The UDP datagrams and TCP segments of a capture, in order, as columns; and how many frames were something else.
 
     `ROW` has the columns. Endpoints are numbers, address and port in one; `address` reads the first. `whole`: by row,
-    the datagrams that came in fragments; their row has the frame that completed them.
+    the datagrams that came in fragments; their row has the frame that completed them. `unfinished`: the fragments of
+    those that were not captured whole.
     """
 
     frames: Frames
@@ -48,6 +49,7 @@ class Packets:
     ipv6: list[bytes]
     others: dict[str, int]
     whole: dict[int, Datagram] = field(default_factory=dict)
+    unfinished: list[tuple[Fragment, ...]] = field(default_factory=list)
     _names: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:

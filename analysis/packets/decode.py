@@ -59,7 +59,8 @@ def decode(frames: Frames) -> Packets:
     packets = Packets(frames, {name: column[:count] for name, column in columns.items()}, list(numbers), {})
     if fragments:
         fragments.sort(key=lambda fragment: fragment.frame)
-        _insert(packets, reassemble_datagrams(fragments, frames), reasons)
+        whole, packets.unfinished = reassemble_datagrams(fragments, frames)
+        _insert(packets, whole, reasons)
     for why, times in reasons.items():
         if times > 0:
             packets.others[reason_text(why)] = packets.others.get(reason_text(why), 0) + times

@@ -74,8 +74,11 @@ class _Pending:
         return Datagram(by_frame, first.source, first.target, first.protocol, length, b"".join(parts))
 
 
-def reassemble_datagrams(fragments: Iterable[Fragment], frames: Frames) -> list[Datagram]:
-    """The datagrams that are whole, in order of the frame that completed each."""
+def reassemble_datagrams(
+    fragments: Iterable[Fragment], frames: Frames
+) -> tuple[list[Datagram], list[tuple[Fragment, ...]]]:
+    """The datagrams that are whole, in order of the frame that completed each; and the pieces of those that aren't."""
+    given_up: list[tuple[Fragment, ...]] = []
     pending: dict[tuple[int, ...], _Pending] = {}
     found: list[Datagram] = []
     for piece in fragments:
@@ -83,8 +86,9 @@ def reassemble_datagrams(fragments: Iterable[Fragment], frames: Frames) -> list[
         time_ns = int(frames.time_ns[piece.frame - 1])
         waiting = pending.get(key)
         if waiting is None or abs(time_ns - waiting.since) > EXPIRY_NS:
+            given_up += [] if waiting is None else [tuple(waiting.pieces)]
             waiting = pending[key] = _Pending(time_ns)
         if waiting.add(piece):
             found.append(waiting.whole(piece.frame, frames.data))
             del pending[key]
-    return found
+    return found, given_up + [tuple(one.pieces) for one in pending.values()]

@@ -1,7 +1,7 @@
 """Rules about the HTTP exchanges of a story."""
 
 from analysis.http import Exchange
-from analysis.names import host_of
+from analysis.names import host_in, host_of
 from analysis.rules.case import Case, Outcome
 from analysis.text import plural
 from analysis.tls import Tls
@@ -61,10 +61,23 @@ def host(case: Case) -> Outcome:
         value = one.header("host")
         if value is None and one.version == "1.0":
             continue
-        if value is None or host_of(value) not in case.story.names:
+        if value is None and one.problem and not one.is_certain:
+            return case.absent(expected, "no whole head", f"the head of {one.method} {one.target}", one.request_frames)
+        if value is None or not _is_meant(host_of(value), one, case.story.names):
             return Outcome("fail", expected, f"Host: {value}" if value else "no Host field", one.request_frames)
     frames = tuple(frame for one in exchanges for frame in one.request_frames)
     return Outcome("pass", expected, f"so in {plural(len(exchanges), 'request')}", frames)
+
+
+def _is_meant(host: str, one: Exchange, names: tuple[str, ...]) -> bool:
+    """Whether a request for `host` may go to where one of `names` is.
+
+    By its own name; by a short one that a search list made longer (RFC 1535); or by way of a proxy, which is told the
+    whole URL (RFC 9112 §3.2.2).
+    """
+    is_short = "." not in host and any(name.startswith(f"{host}.") for name in names)
+    target = one.target if one.method == "CONNECT" else ""
+    return host in names or is_short or host == (host_in(one.target) or host_of(target))
 
 
 def complete(case: Case) -> Outcome:

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, overload
 import numpy as np
 
 from analysis.packets.columns import Packets
-from analysis.packets.packet import FIN, SYN, hosts_without_checksums
+from analysis.packets.packet import ACK, FIN, SYN, hosts_without_checksums
 from analysis.tcp.close import Ending, Variant, name_close
 from analysis.tcp.codes import (
     HAS_ACK,
@@ -210,9 +210,10 @@ class Connection:
     def handshake(self) -> Handshake:
         opening = self.life.opening
         frames = tuple(self.frames[place] for place in opening.places)
-        return Handshake(
-            opening.status, frames, opening.kind, opening.syn_count, opening.syn_data, self._fast_open(opening)
-        )
+        copies = {event.frame for event in self.odd if event.kind == "duplicate-frame"}
+        again = sum(one.frame in copies and one.flags & (SYN | ACK) == SYN for one in self.segments) if copies else 0
+        count = max(opening.syn_count - again, min(1, opening.syn_count))
+        return Handshake(opening.status, frames, opening.kind, count, opening.syn_data, self._fast_open(opening))
 
     def _fast_open(self, opening: Opening) -> Literal["accepted", "ignored", "requested"] | None:
         syn = self.syn_of("client") if opening.syn_count else None

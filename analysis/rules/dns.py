@@ -33,6 +33,10 @@ def answered(case: Case) -> Outcome:
         needed = "; ".join(_needed_of(lookup) for lookup in open_)
         return case.absent(expected, outcomes, needed, _frames(*story.lookups))
     stray = [message.frame for message in case.traffic.messages if message.is_response and message.name in story.names]
+    families = {lookup.type for lookup in story.lookups}
+    if len(families) == 1 and all(lookup.status == "nodata" for lookup in story.lookups):
+        needed = "the lookup of its other type of address"
+        return case.absent(expected, outcomes, needed, _frames(*story.lookups))
     if story.connections or set(stray) & {one.frame for one in case.traffic.unasked}:
         address = story.connections[0].server.address if story.connections else "an address"
         return case.absent(expected, outcomes, f"a response that names {address}", _frames(*story.lookups))

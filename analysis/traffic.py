@@ -8,7 +8,7 @@ from analysis.dns.pairs import DNS_PORT, Source, pair_messages
 from analysis.dns.strays import Ignored
 from analysis.files.capture import Capture
 from analysis.packets.decode import decode
-from analysis.tcp.connection import Connections, find_connections
+from analysis.tcp.connections import Connections, find_connections
 
 
 class Traffic:

@@ -17,7 +17,7 @@ def read_ending(capture: Path) -> Ending:
     """The ending of the fetch in the file `capture`."""
     from analysis.files.capture import read_capture
     from analysis.packets.decode import decode
-    from analysis.tcp.connection import find_connections
+    from analysis.tcp.connections import find_connections
 
     closes = [connection.close for connection in find_connections(decode(read_capture(capture).frames))]
     return Ending(

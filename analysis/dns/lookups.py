@@ -17,7 +17,7 @@ from analysis.dns.strays import Ignored, Strays, find_strays, in_order
 from analysis.dns.wire import IS_TRUNCATED, RCODE, Facts, Status
 from analysis.names import canonical
 from analysis.packets.columns import Packets
-from analysis.tcp.connection import Connections
+from analysis.tcp.connections import Connections
 
 
 @dataclass(frozen=True, slots=True)

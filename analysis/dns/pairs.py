@@ -16,7 +16,8 @@ from analysis.dns.wire import HEADER_LENGTH, Facts, Status, read_facts
 from analysis.packets.columns import Packets
 from analysis.packets.copies import DatagramCopies
 from analysis.packets.packet import UDP
-from analysis.tcp.connection import Connection, Connections
+from analysis.tcp.connection import Connection
+from analysis.tcp.connections import Connections
 from analysis.tcp.segment import PEER, ROLES
 from analysis.tcp.stream import reassemble
 

@@ -325,7 +325,8 @@ def test_an_engine_restarted_in_the_middle_of_a_run_is_said(
     second_engine.start()
     stdout, stderr = process.communicate("go on\n", timeout=100)
     if "verdict" in stdout:
-        assert "verdict inconclusive" in stdout or step == "destroy", stdout
+        nothing_was_lost = step in ("ready", "destroy")  # there were no containers yet, or the capture was complete
+        assert "verdict inconclusive" in stdout or nothing_was_lost, stdout
     else:
         assert "StepError: the run failed at the step" in stderr
     cleaned = invoke("clean", "--runs", runs)

@@ -334,6 +334,18 @@ def test_a_job_that_makes_no_sense_is_refused(options: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_every_module_of_the_analysis_is_what_atheris_watches() -> None:
+    files = {path.relative_to(HERE).with_suffix("") for path in (HERE / "analysis").rglob("*.py")}
+    modules = {".".join(path.parts).removesuffix(".__init__") for path in files} - {"analysis"}
+    assert set(fuzz.import_analysis()) == modules
+
+
+def test_with_atheris_captures_are_examined(tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="atheris is not installed")
+    table, good = fuzz.fuzz(Job(50, keep=tmp_path / "keep"), "atheris", quiet)
+    assert (good, "failures: none" in table) == (True, True)
+
+
 def test_without_atheris_its_engine_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz, "find_spec", lambda _: None)
     with pytest.raises(InputError) as caught:

@@ -264,14 +264,25 @@ def fuzz_guided(job: Job, progress: Progress) -> tuple[str, bool]:
     return f"atheris: {job.count:,} captures asked for, {seconds:.0f} s, failures: {verdict}", not found
 
 
+def import_analysis() -> list[str]:
+    """Import every module of the analysis, whatever they are called; their names."""
+    import importlib
+    import pkgutil
+
+    package = importlib.import_module("analysis")
+    names = [module.name for module in pkgutil.walk_packages(package.__path__, "analysis.")]
+    for name in names:
+        importlib.import_module(name)
+    return names
+
+
 def run_guided(arguments: list[str]) -> None:
     """In a child: libFuzzer's own loop, with our mutations beside its own; it never returns."""
     import importlib
 
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["analysis"]):
-        for name in ("capture", "report", "summary", "views.json", "views.summary", "views.terminal"):
-            importlib.import_module(f"analysis.{name}")
+        import_analysis()
     seeds = all_seeds()
 
     def test_one_input(data: bytes) -> None:

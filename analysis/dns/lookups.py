@@ -139,7 +139,7 @@ def find_lookups(
 
 def _lookup(number: int, pair: Pair, messages: Mapping[Source, Message], strays: Strays) -> Lookup:
     response, truncated = (None if one is None else messages[one] for one in (pair.response, pair.truncated))
-    queries = tuple(messages[query] for query in (pair.query, *(pair.retries or ())))
+    queries = tuple(messages[query] for query in (pair.query, *pair.retries))
     ignored = in_order(strays.of_lookup.get(number, ()))
     return Lookup(pair.transport, pair.status, queries, response, truncated, ignored)
 

@@ -39,7 +39,7 @@ class Strays(NamedTuple):
 
 def find_strays(pairing: Pairing, messages: Mapping[Source, "Message"]) -> Strays:
     """Compare each response that none takes with the queries before it, of which the latest counts."""
-    lookup_of = {query: number for number, pair in enumerate(pairing) for query in (pair.query, *(pair.retries or ()))}
+    lookup_of = {query: number for number, pair in enumerate(pairing) for query in (pair.query, *pair.retries)}
     strays = set(pairing.strays)
     asked: dict[Key, Source] = {}
     found: dict[int, list[Ignored]] = {}

@@ -246,7 +246,6 @@ def test_a_planted_defect_is_found_and_kept_and_the_job_goes_on(
     defect: Callable[[], None], kind: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(examining, "LONGEST_S", 0.3)
-    monkeypatch.setattr(fuzz, "PATIENCE_S", 3.0)
     tally = run_job(job(tmp_path), quiet, planted(defect))
     assert [(failure.kind, failure.number) for failure in tally.failures] == [(kind, PLANTED)], tally.table()
     assert said in tally.failures[0].detail
@@ -268,6 +267,17 @@ def test_what_is_slow_only_once_is_the_machines_fault(tmp_path: Path, monkeypatc
             time.sleep(2)
 
     assert run_job(job(tmp_path), quiet, planted(stall)).failures == []
+
+
+def test_a_worker_given_up_as_it_speaks_loses_no_capture_and_doubles_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fuzz, "longest_silence_s", lambda: 0.0)
+    monkeypatch.setattr(fuzz, "KEPT_OF_A_KIND", 200)
+    tally = run_job(Job(count=200, seed=3, jobs=3, keep=tmp_path), quiet, lambda *_: None)
+    blamed = [failure.number for failure in tally.failures]
+    assert tally.captures == 200
+    assert len(blamed) == len(set(blamed)) > 0
 
 
 def test_a_refusal_is_counted_and_no_failure(tmp_path: Path) -> None:

@@ -175,6 +175,11 @@ def watched(check: Examine, data: bytes, number: int, seed_name: str, patience: 
     return outcome
 
 
+def longest_silence_s() -> float:
+    """The seconds after which `watched` can't be still at one capture: two attempts, and half as long again."""
+    return 1.5 * 2 * STALLED * LONGEST_S
+
+
 def _watched_once(check: Examine, data: bytes, number: int, seed_name: str, longest_s: float) -> Outcome:
     before = _reset_peak()
     refused, failure, start, start_cpu = False, None, time.perf_counter(), time.process_time()

@@ -1,7 +1,8 @@
 """The fuzz job: damaged captures by the thousand, given to the whole analysis in worker processes.
 
-Worker k of n examines every n-th capture and tells of each. One that dies, as of a fault in C or of the kernel's
-memory killer, has left the number it was at: that is a failure too, and another worker goes on behind it.
+Worker k of n examines every n-th capture and tells of each, in order. One that dies, as of a fault in C or of the
+kernel's memory killer, was at the first that it didn't tell of: that is a failure too, and another worker goes on
+behind it.
 """
 
 import multiprocessing
@@ -23,7 +24,7 @@ from typing import Any
 
 from analysis.errors import InputError
 from lab.errors import StepError
-from lab.fuzzing.examine import Examine, Failure, Outcome, examine, watched
+from lab.fuzzing.examine import Examine, Failure, Outcome, examine, longest_silence_s, watched
 from lab.fuzzing.mutants import make_mutant, mutate
 from lab.fuzzing.seeds import all_seeds, seed_of
 from lab.interrupts import reset_in_child, uninterrupted
@@ -32,7 +33,7 @@ Progress = Callable[[str], None]
 HERE = Path(__file__).parent.parent.parent
 ENGINES = ("", "atheris")
 KEEP = "fuzz-failures"
-PROGRESS_S, PATIENCE_S = 5.0, 30.0  # a worker silent for so long is in a call that no signal can end
+PROGRESS_S = 5.0
 MOST_MEMORY = 4 << 30  # of a worker: beyond it Python raises MemoryError, and the machine stays usable
 KEPT_OF_A_KIND = 3
 GUIDED = "import sys; from lab.fuzzing.fuzz import run_guided; run_guided(sys.argv)"
@@ -136,8 +137,8 @@ def run_job(job: Job, progress: Progress, check: Examine = examine) -> Tally:
             for worker in list(workers):
                 if worker.reader in ready:
                     _hear(job, worker, workers, tally, check)
-                elif time.monotonic() - worker.heard > PATIENCE_S:
-                    worker.process.kill()  # its end is heard in the next round
+                elif time.monotonic() - worker.heard > longest_silence_s():
+                    worker.give_up()
             if time.monotonic() - said > PROGRESS_S:
                 said = time.monotonic()
                 progress(_so_far(tally, job, said - start))
@@ -159,13 +160,22 @@ def _so_far(tally: Tally, job: Job, seconds: float) -> str:
 
 @dataclass(slots=True)
 class _Worker:
-    """A process, the end of the pipe that it tells outcomes by, what it has to do, and the number it is at."""
+    """A process, the end of the pipe that it tells outcomes by, what it has to do, how much it told of, and when.
+
+    `given_up_at`: how much it had told of when its silence was taken for a call that no signal can end.
+    """
 
     process: ForkProcess
     reader: "Connection[Any, Any]"
     numbers: range
-    at: Any
     heard: float
+    told: int = 0
+    given_up_at: int | None = None
+
+    def give_up(self) -> None:
+        """Kill it; its end is heard in the next round, after whatever it told of in the meantime."""
+        self.given_up_at = self.told
+        self.process.kill()
 
     def end(self) -> None:
         self.process.kill()
@@ -175,16 +185,15 @@ class _Worker:
 
 def _start(job: Job, numbers: range, check: Examine) -> _Worker:
     context = multiprocessing.get_context("fork")  # `check` may be any function, and the seeds are there already
-    at = context.RawValue("q", numbers.start)
     reader, writer = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(job, numbers, check, writer, at), daemon=True)
+    process = context.Process(target=_work, args=(job, numbers, check, writer), daemon=True)
     with uninterrupted():
         process.start()
     writer.close()
-    return _Worker(process, reader, numbers, at, time.monotonic())
+    return _Worker(process, reader, numbers, time.monotonic())
 
 
-def _work(job: Job, numbers: range, check: Examine, writer: "Connection[Any, Any]", at: Any) -> None:
+def _work(job: Job, numbers: range, check: Examine, writer: "Connection[Any, Any]") -> None:
     """In the worker: examine capture after capture. Nobody is told of an end that the parent brought about."""
     reset_in_child()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -192,7 +201,6 @@ def _work(job: Job, numbers: range, check: Examine, writer: "Connection[Any, Any
     resource.setrlimit(resource.RLIMIT_AS, (min(limits), hard))
     try:
         for number in numbers:
-            at.value = number
             mutant = make_mutant(job.seed, number, job.corpus)
             writer.send(watched(check, mutant.data, number, mutant.seed_name))
     except BrokenPipeError:
@@ -202,28 +210,34 @@ def _work(job: Job, numbers: range, check: Examine, writer: "Connection[Any, Any
 def _hear(job: Job, worker: _Worker, workers: list[_Worker], tally: Tally, check: Examine) -> None:
     """Take one outcome, or notice that the worker has ended: it was done, or died and must be replaced."""
     try:
-        outcome: Outcome = worker.reader.recv()
+        outcome: Outcome | None = worker.reader.recv()
+        worker.told += 1
     except (EOFError, OSError):
-        workers.remove(worker)
-        worker.process.join()
-        worker.reader.close()
-        if worker.process.exitcode == 0:
-            return
-        number = worker.at.value
-        outcome = Outcome(number, False, 0, None, _death(job, worker, number))
-        rest = worker.numbers[worker.numbers.index(number) + 1 :]
-        if rest:
-            workers.append(_start(job, rest, check))
+        outcome = _bury(job, worker, workers, check)
     worker.heard = time.monotonic()
-    if tally.add(outcome) and outcome.failure:
+    if outcome and tally.add(outcome) and outcome.failure:
         keep(job, outcome.failure)
+
+
+def _bury(job: Job, worker: _Worker, workers: list[_Worker], check: Examine) -> Outcome | None:
+    """Replace a worker that ended before its work did; the outcome of the capture that it died of."""
+    workers.remove(worker)
+    worker.process.join()
+    worker.reader.close()
+    rest, outcome = worker.numbers[worker.told :], None
+    if worker.given_up_at in (None, worker.told) and rest:  # else it spoke just as it was given up
+        outcome = Outcome(rest[0], False, 0, None, _death(job, worker, rest[0]))
+        rest = rest[1:]
+    if rest:
+        workers.append(_start(job, rest, check))
+    return outcome
 
 
 def _death(job: Job, worker: _Worker, number: int) -> Failure:
     code = worker.process.exitcode or 0
     how = f"signal {-code}" if code < 0 else f"status {code}"
-    if time.monotonic() - worker.heard > PATIENCE_S:
-        how = f"nothing heard of it for {PATIENCE_S:.0f} s"
+    if worker.given_up_at is not None:
+        how = f"nothing heard of it for {longest_silence_s():.0f} s"
     return Failure("killed", number, make_mutant(job.seed, number, job.corpus).seed_name, f"the worker ended: {how}")
 
 

@@ -20,7 +20,7 @@ from analysis.text import listed, printable
 from analysis.views.frames import frame_lines
 from analysis.views.json import iso_time, to_json
 from analysis.views.phases import phases
-from analysis.views.style import Style, columns
+from analysis.views.style import Style, columns, wrap
 from analysis.views.terminal import render
 from tests.conftest import HERE
 from tests.craft import NAME, Talk, fetch, lookup, pcap, question, report
@@ -86,6 +86,20 @@ def test_no_line_is_wider_than_the_terminal(sample: Report, *, with_explanations
     for width in (80, 100):
         text = render(sample, Style(width), with_explanations=with_explanations)
         assert [line for line in text.splitlines() if columns(line) > width] == []
+
+
+@given(st.text("ab -日é\u0301", max_size=60), st.integers(1, 20), st.integers(0, 8), st.integers(0, 8))
+def test_wrapping_fits_the_columns_and_loses_nothing_but_blanks(text: str, width: int, first: int, rest: int) -> None:
+    lines = wrap(text, width, " " * first, " " * rest)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    for line, indent in zip(lines, [first] + [rest] * len(lines), strict=False):
+        assert columns(line) <= max(width, indent + 2)  # one character, wide at most, where there is no room
+
+
+def test_a_word_is_broken_only_where_no_line_could_hold_it() -> None:
+    assert wrap("of the two-part closing", 10, "  ", " ") == ["  of the", " two-part", " closing"]
+    assert wrap("日本語の名前", 5) == ["日本", "語の", "名前"]
+    assert wrap("GET /a-long-target", 8) == ["GET", "/a-long-", "target"]
 
 
 def test_without_a_terminal_a_frame_is_one_line(sample: Report) -> None:

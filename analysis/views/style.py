@@ -1,7 +1,6 @@
 """How terminal text looks: its width, its colours, its wrapping. Knows nothing of reports, so it is loaded at once."""
 
 import shutil
-import textwrap
 import unicodedata
 from dataclasses import dataclass
 
@@ -23,14 +22,35 @@ class Style:
         """`text` behind the indent `first`, its further lines behind `rest`."""
         if self.width is None or columns(first + text) <= self.width:
             return [first + text]
-        return textwrap.wrap(
-            text,
-            self.width,
-            initial_indent=first,
-            subsequent_indent=rest,
-            break_on_hyphens=False,
-            drop_whitespace=True,
-        )
+        return wrap(text, self.width, first, rest)
+
+
+def wrap(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
+    """`text` in lines of at most `width` columns: cut at blanks, which go, or within a word that no line could hold.
+
+    Unlike `textwrap`, which counts characters: some of them take two columns, or none.
+    """
+    lines, indent, at = list[str](), first, 0
+    while (end := _end(text, at, width - columns(indent))) < len(text):
+        cut = text.rfind(" ", at, end + 1)
+        if cut <= at or text[at:cut].isspace():
+            cut = end
+        lines.append(indent + text[at:cut].rstrip())
+        while cut < len(text) and text[cut] == " ":
+            cut += 1
+        indent, at = rest, cut
+    return lines if lines and at == len(text) else [*lines, indent + text[at:]]
+
+
+def _end(text: str, at: int, room: int) -> int:
+    """Where what fits into `room` columns ends: behind one character at least."""
+    if text.isascii():
+        return at + max(1, room)
+    for end in range(at, len(text)):
+        room -= _width(text[end]) if text[end] >= FIRST_COMBINING else 1
+        if room < 0:
+            return max(end, at + 1)
+    return len(text)
 
 
 def columns(text: str) -> int:

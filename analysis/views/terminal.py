@@ -1,14 +1,12 @@
 """A report as terminal text: for eighty columns and a learner; colour only if asked."""
 
-import textwrap
-
 from analysis.explain.frames import explain
 from analysis.report import Report
 from analysis.rules.judge import Finding
 from analysis.text import listed, plural, printable, some, without_commands
 from analysis.views.frames import frame_lines
 from analysis.views.phases import Phase, phases
-from analysis.views.style import Style, columns
+from analysis.views.style import Style, columns, wrap
 
 MARKS = {"pass": "✓", "fail": "✗", "skip": "–", "inconclusive": "?"}
 CONTINUATION = " " * 6
@@ -86,7 +84,7 @@ def _phase(phase: Phase, style: Style) -> list[str]:
         arrow = "→" if row.from_left else "←"
         packet = f"{row.packet} →" if row.from_left else f"← {row.packet}"
         if columns(packet) > width:
-            cut = textwrap.wrap(row.packet, width - 2, break_on_hyphens=False)
+            cut = wrap(row.packet, width - 2)
             packet = f"{cut[0]} {arrow}" if row.from_left else f"{arrow} {cut[0]}"
             lines.append(_row(row.frame, row.left, packet, row.right, width))
             lines += [" " * 15 + f"{part}" for part in cut[1:]]

@@ -14,7 +14,7 @@ def _escape(char: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-COMMAND = re.compile(r"^(\s*):(?=:[A-Za-z])|#(?=#\w*\[)", re.MULTILINE)
+COMMAND = re.compile(r"^((?:\s|\x1b\[\d+m)*):(?=:[A-Za-z])|#(?=#\w*\[)", re.MULTILINE)  # colour is no text
 
 
 def without_commands(text: str) -> str:

@@ -5,15 +5,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from lab.scenario import Scenario
+from lab.scenario.model import Scenario
 
 
 @dataclass(frozen=True, slots=True)
 class ClientResult:
-    """How the client's command went: `exit_status` is negative for a signal, None if it had to be stopped."""
+    """The client's commands, as far as they were run, and how each went.
 
-    command: tuple[str, ...]
-    exit_status: int | None
+    An exit status is negative for a signal, and None if the command had to be stopped.
+    """
+
+    commands: tuple[tuple[str, ...], ...]
+    exit_statuses: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Lab(Protocol):
         """Return when the sidecar sees every frame of the client's link."""
 
     def run_client(self) -> ClientResult:
-        """Run the client's command to its end, or to its deadline."""
+        """Run the client's commands to their end, or to their deadline."""
 
     def settle(self) -> bool:
         """Wait until every connection has closed and the wire is quiet; False if that didn't come."""

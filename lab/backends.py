@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from analysis.errors import InputError, LabError
 from lab.backend import Backend
 from lab.errors import BackendError
-from lab.scenario import Scenario
+from lab.scenario.model import Scenario
 
 if TYPE_CHECKING:
     from lab.containers.backend import DockerBackend

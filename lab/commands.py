@@ -10,7 +10,8 @@ from analysis.errors import InputError, LabError
 from analysis.text import json_without_commands, printable
 from lab.console import say, style
 from lab.interrupts import uninterrupted
-from lab.scenario import Scenario, find_scenario, load_scenario, pack
+from lab.scenario.load import find_scenario, load_scenario, pack
+from lab.scenario.model import Scenario
 
 if TYPE_CHECKING:
     from analysis.report import Report
@@ -31,10 +32,10 @@ def play(scenario: str, backend: str | None, runs: Path, *, explain: bool, as_js
     run = run_scenario(plan, chosen, runs)
     assert run.report is not None  # noqa: S101 - a run without a report raised
     print_report(run.report, explain=explain, as_json=as_json)
-    if run.client and run.client.exit_status:
+    for status in filter(None, run.client.exit_statuses if run.client else ()):
         log = (run.folder / "client.log").read_text(errors="replace").strip().splitlines()
         said = f": {printable(log[-1])}" if log else ""
-        say(f"curl ended with status {run.client.exit_status}{said}")
+        say(f"curl ended with status {status}{said}")
     if not as_json:
         print(f"the run: {_short(run.folder)}")
     return run.report.verdict

@@ -6,7 +6,7 @@ from pathlib import Path
 from lab.backend import ClientResult, Witness
 from lab.curl import curl_command
 from lab.errors import StepError
-from lab.scenario import Scenario
+from lab.scenario.model import Scenario
 
 ROLES = ("client", "resolver", "server")
 
@@ -70,7 +70,9 @@ class FakeLab:
     def run_client(self) -> ClientResult:
         """What curl would have been called with, and the status that it is to have."""
         self._backend.step("client")
-        return ClientResult(tuple(curl_command("curl", self._scenario.client)), self._backend.exit_status)
+        client = self._scenario.client
+        commands = tuple(tuple(curl_command("curl", words, client.port)) for words in client.commands)
+        return ClientResult(commands, (self._backend.exit_status,) * len(commands))
 
     def settle(self) -> bool:
         """As it is to be."""

@@ -5,7 +5,7 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from lab import __version__
 from lab.backend import ClientResult, Witness
 from lab.errors import StepError
 from lab.interrupts import raise_if_interrupted
-from lab.scenario import Scenario
+from lab.scenario.model import Scenario
 
 if TYPE_CHECKING:
     from analysis.report import Report
@@ -69,11 +69,10 @@ def describe_run(run: Run, error: StepError | None) -> dict[str, Any]:
             **versions,
         },
         "client": {
-            "command": list(run.client.command) if run.client else None,
-            "exit_status": run.client.exit_status if run.client else None,
+            "commands": _commands(run.client),
             "deadline_s": run.scenario.client.deadline_s,
         },
-        "wire": {"delay_s": run.scenario.delay_s, "faults": []},
+        "wire": asdict(run.scenario.wire),
         **facts,
         "timings_s": {name: round(seconds, 6) for name, seconds in run.steps.items()},
         "doubts": list(run.doubts),
@@ -81,3 +80,13 @@ def describe_run(run: Run, error: StepError | None) -> dict[str, Any]:
         "error": None if error is None else str(error),
         "verdict": run.report.verdict if run.report else "inconclusive",
     }
+
+
+def _commands(client: ClientResult | None) -> list[dict[str, Any]]:
+    """The client's commands, and the exit status of each."""
+    if client is None:
+        return []
+    return [
+        {"command": list(command), "exit_status": status}
+        for command, status in zip(client.commands, client.exit_statuses, strict=True)
+    ]

@@ -9,7 +9,7 @@ from lab.errors import StepError
 from lab.interrupts import uninterrupted
 from lab.provenance import Run, describe_run
 from lab.record import Folder, unwritable
-from lab.scenario import Scenario
+from lab.scenario.model import Scenario
 
 if TYPE_CHECKING:
     from analysis.files.capture import Health
@@ -92,12 +92,13 @@ def _play(run: Run, backend: Backend) -> None:
 def _doubt(run: Run, client: ClientResult, *, settled: bool) -> None:
     """Collect why the lab, not the fetch, may be at fault."""
     run.doubts += run.witness.doubts
-    if client.exit_status is None:
+    signals = [-status for status in client.exit_statuses if status is not None and status < 0]
+    if None in client.exit_statuses:
         run.doubts.append(
             f"curl was still busy after {run.scenario.client.deadline_s:g} s (client.deadline) and was stopped"
         )
-    elif client.exit_status < 0:
-        run.doubts.append(f"curl was ended by signal {-client.exit_status}")
+    elif signals:
+        run.doubts.append(f"curl was ended by signal {signals[0]}")
     elif not settled:
         run.doubts.append("a connection was still open, or the wire busy, long after curl had ended")
 

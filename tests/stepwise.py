@@ -11,7 +11,8 @@ from typing import Any
 
 from lab.backend import Backend, ClientResult, Lab, Witness
 from lab.run import run_scenario
-from lab.scenario import Scenario, find_scenario, load_scenario
+from lab.scenario.load import find_scenario, load_scenario
+from lab.scenario.model import Scenario
 from tests.test_backends import make_backend
 
 STEPS = ("create", "ready", "capture", "client", "settle", "stop", "destroy")

@@ -14,7 +14,8 @@ from lab.errors import StepError
 from lab.fake import FakeBackend
 from lab.netns.backend import NetnsBackend
 from lab.run import run_scenario
-from lab.scenario import Scenario, load_scenario, pack
+from lab.scenario.load import load_scenario, pack
+from lab.scenario.model import Scenario
 from tests.conftest import HERE
 from tests.test_misfortune import descendants, eventually
 from tests.test_sequence import VECTORS
@@ -74,8 +75,8 @@ def test_a_run_has_its_steps_its_files_and_its_facts(tmp_path: Path, name: str) 
         path.name for path in run.folder.iterdir()
     }
     facts = json.loads((run.folder / "run.json").read_text())
-    assert (facts["backend"], facts["verdict"], facts["client"]["exit_status"]) == (name, "pass", 0)
-    assert facts["client"]["command"][-1] == "http://www.google.com/"
+    assert (facts["backend"], facts["verdict"], facts["client"]["commands"][0]["exit_status"]) == (name, "pass", 0)
+    assert facts["client"]["commands"][0]["command"][-1] == "http://www.google.com/"
     assert facts["versions"].keys() >= {"kernel", "curl", "resolver", "server", "sidecar"}
     assert facts["addresses"].keys() == {"client", "resolver", "server"}
     assert (facts["doubts"], facts["failed_step"], facts["error"]) == ([], None, None)
@@ -93,7 +94,7 @@ def test_a_fetch_has_the_shape_of_the_reference(tmp_path: Path, name: str) -> No
 def test_the_client_is_stopped_at_its_deadline(tmp_path: Path, name: str) -> None:
     run = run_scenario(written(tmp_path, SLOW), make_backend(name, exit_status=None), tmp_path / "runs")
     assert run.client is not None
-    assert run.client.exit_status is None
+    assert run.client.exit_statuses == (None,)
     assert run.report is not None
     assert run.report.verdict == "inconclusive"
     assert any("client.deadline" in doubt for doubt in run.doubts)
@@ -104,7 +105,7 @@ def test_the_client_is_stopped_at_its_deadline(tmp_path: Path, name: str) -> Non
 def test_the_clients_own_exit_status_is_kept(tmp_path: Path, name: str) -> None:
     run = run_scenario(written(tmp_path, FAILING), make_backend(name, exit_status=63), tmp_path / "runs")
     assert run.client is not None
-    assert run.client.exit_status == 63  # CURLE_FILESIZE_EXCEEDED
+    assert run.client.exit_statuses == (63,)  # CURLE_FILESIZE_EXCEEDED
 
 
 @every_backend

@@ -16,7 +16,7 @@ from lab.containers.leftovers import Leftover, find_leftovers, remove_run
 from lab.containers.network import RANGES, Addresses, place, routes
 from lab.containers.owner import OWNER_LABEL, RUN_LABEL, Owner
 from lab.containers.render import unplayable, write_config
-from lab.scenario import find_scenario, load_scenario
+from lab.scenario.load import find_scenario, load_scenario
 from tests.conftest import HERE
 from tests.stepwise import STEPS
 from tests.test_backends import written

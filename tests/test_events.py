@@ -19,7 +19,7 @@ from analysis.tcp.events import EventKind, find_events, is_ordinary
 from analysis.tcp.flows import Segments, find_flows
 from analysis.traffic import Traffic
 from analysis.views.frames import tcp_info
-from lab.scenario import pack
+from lab.scenario.load import pack
 from tests.conftest import CAPTURES, HERE
 from tests.craft import REQUEST, Talk, connection, pcap, report
 from tests.odd_traffic import MOVES, odd_capture

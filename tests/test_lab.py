@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from lab.scenario import pack
+from lab.scenario.load import pack
 from tests.conftest import HERE
 from tests.test_report import SCHEMA
 from tests.test_sequence import VECTORS
@@ -87,8 +87,8 @@ def test_a_run_keeps_capture_report_scenario_logs_and_provenance(tmp_path: Path)
     }
     assert json.loads((folder / "report.json").read_text()) == json.loads(done.stdout)
     run = json.loads((folder / "run.json").read_text())
-    assert run["client"]["command"][-1] == "http://www.lab.test/"
-    assert run["client"]["exit_status"] == 0
+    assert run["client"]["commands"][0]["command"][-1] == "http://www.lab.test/"
+    assert run["client"]["commands"][0]["exit_status"] == 0
     assert run["versions"]["curl"].startswith("curl ")
     assert run["sysctls"]["server"]["net.ipv4.tcp_congestion_control"] == "reno"
     assert set(run["timings_s"]) == {"create", "ready", "capture", "client", "settle", "stop", "analyse", "destroy"}
@@ -230,7 +230,7 @@ def test_the_close_is_the_scenarios(tmp_path: Path, close: str) -> None:
         tmp_path, f'[names]\na = "192.0.2.9"\n[server]\nbody=9\nclose="{close}"\n[client]\ncurl=["http://a/"]'
     )
     assert lines(report)[-len(SERVERS[close]) :] == SERVERS[close]
-    status = json.loads((folder / "run.json").read_text())["client"]["exit_status"]
+    status = json.loads((folder / "run.json").read_text())["client"]["commands"][0]["exit_status"]
     assert status == (56 if close == "reset" else 0)
     assert report["verdict"] == ("fail" if close == "reset" else "pass")
 

@@ -6,7 +6,8 @@ import pytest
 
 from analysis.errors import InputError
 from lab.errors import ScenarioError
-from lab.scenario import Response, Server, find_scenario, load_scenario, pack
+from lab.scenario.load import find_scenario, load_scenario, pack
+from lab.scenario.model import Response, Server
 
 CURL = 'curl = ["http://www.lab.test/"]\n'
 MINIMAL = f"[client]\n{CURL}"
@@ -52,15 +53,15 @@ def test_every_key_of_the_design_is_read(tmp_path: Path) -> None:
     scenario = load_scenario(path)
     assert (scenario.name, scenario.title, scenario.look_for) == ("mine", "T", "L")
     assert [str(address) for address in scenario.names["www.lab.test"].addresses] == ["198.51.100.7", "2001:db8::80"]
-    assert scenario.names["old.lab.test"].cname == "www.lab.test"
-    assert scenario.names["gone.lab.test"].rcode == "NXDOMAIN"
+    assert scenario.names["old.lab.test"].turns[0].cname == "www.lab.test"
+    assert scenario.names["gone.lab.test"].turns[0].rcode == "NXDOMAIN"
     response = scenario.server.response
     assert (scenario.server.port, response.status, response.reason) == (8080, 418, "Short and stout")
     assert response.headers == (("Location", "/x"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"))
-    assert (response.body, scenario.server.close, scenario.server.quickack) == (b"text", "server", True)
+    assert (response.body, scenario.server.close, scenario.server.route.quickack) == (b"text", "server", True)
     assert scenario.server.answer("/home?q=1") == Response(404, "Not Found", (), b"The")
     assert scenario.server.answer("/") == response
-    assert (scenario.client.port, scenario.client.deadline_s, scenario.delay_s) == (35944, 1.5, 0.021)
+    assert (scenario.client.port, scenario.client.deadline_s, scenario.wire.whole.delay_s) == (35944, 1.5, 0.021)
     assert scenario.host == "old.lab.test"
     assert scenario.expected is not None
     assert scenario.expected.form == "shape"

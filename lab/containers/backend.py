@@ -8,7 +8,7 @@ from lab.containers.image import SIZE_WORDS, Image, Say, build_image, find_image
 from lab.containers.lab import DockerLab
 from lab.containers.render import require_playable
 from lab.errors import BackendError
-from lab.scenario import Scenario
+from lab.scenario.model import Scenario
 
 
 class DockerBackend:

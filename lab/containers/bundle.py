@@ -23,7 +23,7 @@ from lab.containers.compose import FOLDER
 from lab.containers.engine import Engine, engine_errors
 from lab.containers.image import REPOSITORY, Say, find_image, image_tag
 from lab.errors import BackendError, StepError
-from lab.scenario import PACK
+from lab.scenario.load import PACK
 
 SCHEMA = "handshake-lab/bundle/1"
 MANIFEST, IMAGE = "manifest.json", "image.tar"

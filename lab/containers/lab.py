@@ -15,7 +15,7 @@ from lab.containers.topology import Topology
 from lab.curl import curl_command
 from lab.errors import StepError
 from lab.interrupts import uninterrupted
-from lab.scenario import Scenario
+from lab.scenario.model import Scenario
 
 if TYPE_CHECKING:
     from lab.settled import Ending
@@ -37,7 +37,8 @@ class DockerLab:
         self._engine = engine
         self._folder = folder
         self._deadline_s = scenario.client.deadline_s
-        self._command = tuple(curl_command("curl", scenario.client))
+        (arguments,) = scenario.client.commands  # `unplayable` refuses more
+        self._command = tuple(curl_command("curl", arguments, scenario.client.port))
         self._topology = Topology(engine, compose, image, scenario, folder)
         self._logs = Logs(engine, self._topology, folder)
         self._sidecar: Sidecar | None = None
@@ -94,8 +95,8 @@ class DockerLab:
             said = log.read_text(errors="replace").strip()
             raise StepError("client", f"curl could not be started: {said}", "build the image again: invoke image")
         if status == KILLED and time.monotonic() - start >= self._deadline_s:
-            return ClientResult(self._command, None)
-        return ClientResult(self._command, 128 - status if status > 128 else status)
+            return ClientResult((self._command,), (None,))
+        return ClientResult((self._command,), (128 - status if status > 128 else status,))
 
     def _require_alive(self) -> None:
         """A host that died while the client ran is the lab's fault, not the fetch's."""

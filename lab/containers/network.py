@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from lab.errors import BackendError
-from lab.scenario import CLIENT_ADDRESS, RESOLVER_ADDRESS, Scenario
+from lab.scenario.model import CLIENT_ADDRESS, RESOLVER_ADDRESS, Scenario
 
 RANGES = (  # documentation (RFC 5737) and benchmarks (RFC 2544, RFC 6890)
     IPv4Network("192.0.2.0/24"),
@@ -32,8 +32,8 @@ class Addresses:
 
     @property
     def of_server(self) -> tuple[IPv4Address, ...]:
-        """The server's addresses, in the scenario's order; it has one even where no name leads to it."""
-        return tuple(self.server.values()) or (self.subnet[FIRST_SERVER],)
+        """The server's addresses, in the scenario's order."""
+        return tuple(self.server.values())
 
 
 def capacity() -> int:
@@ -45,7 +45,7 @@ def place(scenario: Scenario, subnet: IPv4Network) -> Addresses:
     """Give every address of `scenario` one in `subnet`, with the same last byte where that is free."""
     client, resolver = (subnet[int(address) & 0xFF] for address in (CLIENT_ADDRESS, RESOLVER_ADDRESS))
     free = {subnet[number] for number in range(1, LAST_HOST + 1)} - {client, resolver}
-    wanted = scenario.server_addresses
+    wanted = [address for address in scenario.addresses.server if isinstance(address, IPv4Address)]
     server: dict[IPv4Address, IPv4Address] = {}
     for address in wanted:
         alike = subnet[int(address) & 0xFF]

@@ -7,10 +7,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lab.containers.network import Addresses, capacity
+from lab.curl import resolv_conf
 from lab.errors import ScenarioError
-from lab.scenario import Name, Response, Scenario, default_reason
+from lab.scenario.model import TTL_S, Answer, Name, Response, Route, Scenario, Server, WirePlan
+from lab.scenario.server import default_reason
 
-TTL_S = 60
 LONGEST_WORD = 1000  # nginx reads its configuration into 4096 bytes, and escaping may double a word
 NGINX_SETS = ("connection", "content-length", "date", "keep-alive", "server", "transfer-encoding")
 ADDRESS_OPTIONS = ("--resolve", "--connect-to")
@@ -79,21 +80,48 @@ def require_playable(scenario: Scenario) -> None:
 
 def unplayable(scenario: Scenario) -> Iterator[tuple[str, str]]:
     """Each key of `scenario` that dnsmasq, nginx or a plain bridge can't do, with what it asks for."""
-    if scenario.delay_s:
-        yield "wire.delay", "delays frames"
-    if scenario.server.close != "client":
-        yield "server.close", f"has the server close first ({scenario.server.close})"
+    if scenario.ipv6:
+        yield "ipv6", "has IPv6 on the wire"
+    yield from _unplayable_wire(scenario.wire)
+    yield from _unplayable_server(scenario.server)
     yield from _unplayable_names(scenario)
-    yield from _unplayable_response("server", scenario.server.response)
-    for path, response in scenario.server.paths.items():
+    yield from _unplayable_client(scenario)
+
+
+def _unplayable_wire(plan: WirePlan) -> Iterator[tuple[str, str]]:
+    for key, leg in (("wire", plan.whole), *((f"wire.{role}", leg) for role, leg in plan.legs.items())):
+        if leg.delay_s:
+            yield f"{key}.delay", "delays frames"
+        if leg.bandwidth:
+            yield f"{key}.bandwidth", "limits how fast frames go"
+        if leg.mtu:
+            yield f"{key}.mtu", "has an MTU of its own"
+    if plan.faults:
+        yield "wire.fault", f"has faults ({plan.faults[0].text})"
+    if plan.order != "lock-step":
+        yield "wire.order", "orders deliveries"
+
+
+def _unplayable_server(server: Server) -> Iterator[tuple[str, str]]:
+    if server.close != "client":
+        yield "server.close", f"has the server close first ({server.close})"
+    if server.close_after_s is not None:
+        yield "server.close_after", "has the server wait before it closes"
+    if server.route.rto_min_s is not None:
+        yield "server.rto_min", "sets a retransmission timeout"
+    yield from _unplayable_response("server", server.response)
+    for path, response in server.paths.items():
         if len(path) > LONGEST_WORD:
             yield "server.paths", f"has a path of more than {LONGEST_WORD} characters"
         yield from _unplayable_response(f'server.paths."{path}"', response)
-    yield from _unplayable_curl(scenario)
 
 
-def _unplayable_curl(scenario: Scenario) -> Iterator[tuple[str, str]]:
-    for argument in scenario.client.curl:
+def _unplayable_client(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    if scenario.client.route != Route():
+        yield "client.quickack", "sets the client's route"
+    if len(scenario.client.commands) > 1:
+        yield "client.curl", "has several commands"
+    for argument in scenario.client.commands[0]:
         if _names_address(argument):
             yield "client.curl", f"names an address ({argument})"  # and the lab's are where there is room for them
         if argument in HTTP_1_0 or CLOSE_HEADER.match(argument):
@@ -101,29 +129,36 @@ def _unplayable_curl(scenario: Scenario) -> Iterator[tuple[str, str]]:
 
 
 def _unplayable_names(scenario: Scenario) -> Iterator[tuple[str, str]]:
-    if len(scenario.server_addresses) > capacity():
+    if len(scenario.addresses.server) > capacity():
         yield "names", f"gives the server more than {capacity()} addresses"
     for owner, name in scenario.names.items():
         key = f'names."{owner}"'
-        if name.rcode not in (None, "NXDOMAIN"):
-            yield f"{key}.rcode", f"answers {name.rcode}"
-        elif name.rcode and any(other.endswith(f".{owner}") for other in scenario.names):
+        first = name.turns[0]
+        if len(name.turns) > 1:
+            yield key, "answers differently from query to query"
+        if first.silent or first.truncated or first.delay_s or first.ttl_s != TTL_S:
+            yield key, "tells the resolver when and how to answer"
+        if first.rcode not in (None, "NXDOMAIN"):
+            yield f"{key}.rcode", f"answers {first.rcode}"
+        elif first.rcode and any(other.endswith(f".{owner}") for other in scenario.names):
             yield f"{key}.rcode", "denies a name that others lie below (RFC 8020)"
-        if name == Name():
+        if first == Answer():
             yield key, "exists, but has no address"
-        if name.cname is not None and not _leads_to_address(scenario, name):
+        if first.cname is not None and not _leads_to_address(scenario, name):
             yield f"{key}.cname", "is an alias of a name without addresses"
 
 
 def _leads_to_address(scenario: Scenario, name: Name | None) -> bool:
-    while name is not None and name.cname is not None:
-        name = scenario.names.get(name.cname)
+    while name is not None and name.turns[0].cname is not None:
+        name = scenario.names.get(name.turns[0].cname)
     return name is not None and bool(name.addresses)
 
 
 def _unplayable_response(key: str, response: Response) -> Iterator[tuple[str, str]]:
     if response.reason != default_reason(response.status):
         yield f"{key}.reason", "has a reason phrase of its own"
+    if response.think_s or response.pieces > 1:
+        yield key, "has the server take its time (think, pieces)"
     for name, value in response.headers:
         if name.lower() in NGINX_SETS:
             yield f"{key}.headers.{name}", "takes the place of a header that nginx sets"
@@ -154,7 +189,7 @@ def write_config(scenario: Scenario, addresses: Addresses, folder: Path) -> None
     server = scenario.server
     responses = [("/", server.response), *((f"= {path}", response) for path, response in server.paths.items())]
     files: dict[str, bytes] = {
-        "resolv.conf": f"nameserver {addresses.resolver}\n".encode(),
+        "resolv.conf": resolv_conf(str(addresses.resolver), scenario.client.resolver_options).encode(),
         "client-hosts": f"127.0.0.1 localhost\n{addresses.client} client\n".encode(),
         "dnsmasq.conf": render_dnsmasq(scenario).encode(),
         "hosts": render_hosts(scenario, addresses).encode(),
@@ -172,8 +207,8 @@ def write_config(scenario: Scenario, addresses: Addresses, folder: Path) -> None
 
 def render_dnsmasq(scenario: Scenario) -> str:
     """`dnsmasq.conf` (dnsmasq(8)): aliases here, addresses in `hosts`; a name that is in neither does not exist."""
-    aliases = (f"cname={owner},{name.cname}\n" for owner, name in scenario.names.items() if name.cname)
-    return DNSMASQ.format(ttl=TTL_S) + "".join(aliases)
+    aliases = ((owner, name.turns[0].cname) for owner, name in scenario.names.items())
+    return DNSMASQ.format(ttl=TTL_S) + "".join(f"cname={owner},{cname}\n" for owner, cname in aliases if cname)
 
 
 def render_hosts(scenario: Scenario, addresses: Addresses) -> str:

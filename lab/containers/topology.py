@@ -16,7 +16,7 @@ from lab.containers.network import Addresses, Blocker, SubnetLock, place, take_s
 from lab.containers.owner import Owner
 from lab.containers.render import write_config
 from lab.errors import StepError
-from lab.scenario import Scenario
+from lab.scenario.model import Scenario
 
 COMPOSE_S = 60.0
 TRIES = 3  # of subnets that the engine refuses
@@ -72,7 +72,7 @@ class Topology:
             "LAB_RESOLVER": str(self.addresses.resolver),
             "LAB_SERVER": str(first),
             "LAB_MORE_ADDRESSES": " ".join(map(str, more)),
-            "LAB_QUICKACK": str(int(self._scenario.server.quickack)),
+            "LAB_QUICKACK": str(int(self._scenario.server.route.quickack)),
             "LAB_RUN": self.run,
             "LAB_OWNER": Owner.this_process().label(),
         }

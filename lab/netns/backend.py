@@ -12,7 +12,7 @@ from lab.backend import ClientResult, Witness
 from lab.curl import curl_command
 from lab.errors import BackendError
 from lab.netns.isolation import require_linux
-from lab.scenario import Scenario
+from lab.scenario.model import Scenario
 from lab.settled import load_meanwhile, read_ending
 
 OURS = f"handshake-lab {__version__}"
@@ -65,7 +65,8 @@ class NetnsLab:
 
         self._version = _ask_version(curl)
         self._captured = False
-        self._command = tuple(curl_command(curl, scenario.client))
+        client = scenario.client
+        self._commands = tuple(tuple(curl_command(curl, words, client.port)) for words in client.commands)
         self._deadline_s = scenario.client.deadline_s
         self._capture = folder / "capture.pcap"
         self._supervisor = Supervisor(lambda: Machine(scenario, folder, curl).handle, folder / "lab.log")
@@ -80,9 +81,9 @@ class NetnsLab:
         self._supervisor.ask("start_capture", STEP_S)
 
     def run_client(self) -> ClientResult:
-        """Run curl."""
-        answer = self._supervisor.ask("run_client", self._deadline_s + STEP_S)
-        return ClientResult(self._command, answer["exit_status"])
+        """Run curl, as often as the scenario has it."""
+        statuses = self._supervisor.ask("run_client", self._deadline_s + STEP_S)
+        return ClientResult(self._commands[: len(statuses)], tuple(statuses))
 
     def settle(self) -> bool:
         """Wait for the closes: whenever the wire is quiet again, look whether every connection has closed."""
@@ -99,7 +100,8 @@ class NetnsLab:
         facts["versions"] = {"curl": self._curl_version(), "resolver": OURS, "server": OURS, "sidecar": OURS}
         self._supervisor.kill()  # the kernel tears down while the caller analyses
         lost = {role: count for role, count in facts["dropped_for_want_of_queue"].items() if count}
-        doubts = tuple(f"the {role}'s link dropped {count} frame(s) for want of queue" for role, count in lost.items())
+        dropped = (f"the {role}'s link dropped {count} frame(s) for want of queue" for role, count in lost.items())
+        doubts = (*facts.pop("doubts"), *dropped)
         return Witness(doubts, facts)
 
     def _curl_version(self) -> str:

@@ -5,8 +5,9 @@ import os
 import socket
 from pathlib import Path
 
+from lab.curl import resolv_conf
 from lab.netns import kernel
-from lab.scenario import CLIENT_ADDRESS, RESOLVER_ADDRESS
+from lab.scenario.model import Scenario
 
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}  # no proxies, no RES_OPTIONS, no LOCALDOMAIN
 OF_THE_MACHINE = (
@@ -20,21 +21,24 @@ OF_THE_MACHINE = (
 )
 NSCD_FOLDERS = ("/run/nscd", "/var/run/nscd")
 FILES = {
-    "resolv.conf": f"nameserver {RESOLVER_ADDRESS}\n",
-    "hosts": f"127.0.0.1 localhost\n{CLIENT_ADDRESS} client\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
     "passwd": "root:x:0:0:root:/:/bin/sh\n",
     "group": "root:x:0:\n",
 }
 
 
-def _write_etc(folder: Path) -> None:
-    for name, content in FILES.items():
+def _write_etc(folder: Path, scenario: Scenario) -> None:
+    files = {
+        **FILES,
+        "resolv.conf": resolv_conf(str(scenario.addresses.resolver[0]), scenario.client.resolver_options),
+        "hosts": f"127.0.0.1 localhost\n{scenario.addresses.client[0]} client\n",
+    }
+    for name, content in files.items():
         (folder / name).write_text(content)
     (folder / "nscd").mkdir()
 
 
-def isolate(etc: Path, files: Path) -> None:
+def isolate(etc: Path, files: Path, scenario: Scenario) -> None:
     """In mount and host-name namespaces of its own: a private /etc at `etc`, and nothing to write but `files`.
 
     The /etc is in memory, so nothing of it stays when the process ends; an empty folder covers nscd's socket. Without a
@@ -43,7 +47,7 @@ def isolate(etc: Path, files: Path) -> None:
     kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS)
     socket.sethostname("client")
     kernel.mount("tmpfs", str(etc), "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV)
-    _write_etc(etc)
+    _write_etc(etc, scenario)
     for name in OF_THE_MACHINE:
         source, target = Path("/etc", name), etc / name
         if not source.exists():

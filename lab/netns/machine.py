@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,11 @@ from lab.netns.host import Host, create_host, dropped_frames, mac_of
 from lab.netns.sidecar import Sidecar
 from lab.netns.supervisor import redirect_output, run_forked
 from lab.netns.wire import Wire
-from lab.scenario import CLIENT_ADDRESS, RESOLVER_ADDRESS, Scenario
+from lab.scenario.model import ROLES, Address, Role, Route, Scenario
 
 READY_S = 10.0
 QUIET_S = 0.02  # how long nothing may move before a run counts as settled
 SETTLE_S = 5.0
-FALLBACK_SERVER = IPv4Address("192.0.2.80")
 
 
 class Machine:
@@ -35,7 +33,7 @@ class Machine:
         self._folder = folder
         self._curl = curl
         self._hosts = _create_hosts(scenario)
-        self._services: dict[str, int] = {}  # role → pidfd
+        self._services: dict[Role, int] = {}  # role → pidfd
         self._sidecar: Sidecar | None = None
         self._wire: Wire | None = None
 
@@ -55,7 +53,7 @@ class Machine:
         names, behaviour = self._scenario.names, self._scenario.server
         waiting = [
             self._start_service("resolver", lambda ready: resolver.serve(names, ready)),
-            self._start_service("server", lambda ready: server.serve(behaviour, ready)),
+            self._start_service("server", lambda ready: server.serve(behaviour, ready, ipv6=self._scenario.ipv6)),
         ]
         for role, pipe in zip(("resolver", "server"), waiting, strict=True):
             readable, _, _ = select.select([pipe], [], [], READY_S)
@@ -65,7 +63,7 @@ class Machine:
                 raise StepError("ready", f"the {role} ended before it was ready", _see_log(role))
             os.close(pipe)
 
-    def _start_service(self, role: str, serve: Callable[[Callable[[], None]], None]) -> int:
+    def _start_service(self, role: Role, serve: Callable[[Callable[[], None]], None]) -> int:
         """Fork the service of `role` into its host; the pipe on which it says that it is ready."""
         reader, writer = os.pipe()
         pid = os.fork()
@@ -76,7 +74,7 @@ class Machine:
         self._services[role] = os.pidfd_open(pid)
         return reader
 
-    def _be_service(self, role: str, serve: Callable[[Callable[[], None]], None], writer: int) -> None:
+    def _be_service(self, role: Role, serve: Callable[[Callable[[], None]], None], writer: int) -> None:
         redirect_output(self._folder / f"{role}.log")
         self._enter(role)
 
@@ -86,7 +84,7 @@ class Machine:
 
         serve(ready)
 
-    def _enter(self, role: str) -> None:
+    def _enter(self, role: Role) -> None:
         """Make this (forked) process one of the host's: its namespace, and none of init's descriptors."""
         kernel.setns(self._hosts[role].namespace, kernel.CLONE_NEWNET)
         for host in self._hosts.values():
@@ -95,44 +93,55 @@ class Machine:
     def start_capture(self) -> None:
         """Put wire and sidecar between the hosts."""
         self._sidecar = Sidecar(self._folder / "capture.pcap")
-        self._wire = Wire(list(self._hosts.values()), self._sidecar, self._scenario.delay_s)
+        self._wire = Wire(list(self._hosts.values()), self._sidecar, self._scenario.wire)
 
-    def run_client(self) -> dict[str, Any]:
-        """Run curl until it ends, or kill it at the scenario's deadline."""
-        command = curl_command(self._curl, self._scenario.client)
-        etc = self._folder / "client-etc"
-        etc.mkdir()
+    def run_client(self) -> list[int | None]:
+        """Run the client's commands in turn, each to its end; their exit statuses, as far as they were run.
+
+        The one that is still busy at the scenario's deadline is killed, and has None.
+        """
+        deadline = time.monotonic() + self._scenario.client.deadline_s
         files = self._folder / "client-files"
         files.mkdir()
+        statuses: list[int | None] = []
+        for arguments in self._scenario.client.commands:
+            statuses.append(self._run_curl(arguments, files, deadline))
+            if statuses[-1] is None:
+                break
+        with suppress(OSError):
+            files.rmdir()  # unless curl has left something there
+        return statuses
+
+    def _run_curl(self, arguments: tuple[str, ...], files: Path, deadline: float) -> int | None:
+        command = curl_command(self._curl, arguments, self._scenario.client.port)
+        etc = self._folder / "client-etc"
+        etc.mkdir()
         complaint, complaint_writer = os.pipe()
         pid = os.fork()
         if pid == 0:
             run_forked(lambda: self._be_client(command, etc, files, complaint_writer))
         os.close(complaint_writer)
         curl = os.pidfd_open(pid)
-        deadline = time.monotonic() + self._scenario.client.deadline_s
         ended = self._carry(lambda _: _is_readable(curl), deadline, [curl])
         if not ended:
             os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         os.close(curl)
         etc.rmdir()
-        with suppress(OSError):
-            files.rmdir()  # unless curl has left something there
         with os.fdopen(complaint) as reader:
             why = reader.read()
         if why:
             raise StepError("client", f"curl could not be started: {why}", "see what is missing: invoke doctor")
-        return {"exit_status": os.waitstatus_to_exitcode(status) if ended else None}
+        return os.waitstatus_to_exitcode(status) if ended else None
 
     def _be_client(self, command: list[str], etc: Path, files: Path, complaint: int) -> None:
         """Become curl; what keeps it from that goes to the pipe `complaint`, which exec closes."""
         redirect_output(self._folder / "client.log")
         self._enter("client")
-        body = os.open(self._folder / "client.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        body = os.open(self._folder / "client.out", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(body, 1)
         try:
-            client.isolate(etc, files)
+            client.isolate(etc, files, self._scenario)
             os.execve(command[0], command, client.ENVIRONMENT)  # noqa: S606 - a list, and no shell wanted
         except OSError as error:
             os.write(complaint, f"{error.filename or command[0]}: {error.strerror}".encode())
@@ -175,25 +184,23 @@ class Machine:
         return {
             "frame_count": self._sidecar.frame_count,
             "dropped_for_want_of_queue": dropped,
-            "filtered": self._wire.filtered,
+            "doubts": self._wire.doubts,
+            **self._wire.facts(),
             "sysctls": {host.role: dict(host.sysctls) for host in self._hosts.values()},
             "addresses": {host.role: [str(address) for address in host.addresses] for host in self._hosts.values()},
         }
 
 
-def _create_hosts(scenario: Scenario) -> dict[str, Host]:
-    addresses = {
-        "client": (CLIENT_ADDRESS,),
-        "resolver": (RESOLVER_ADDRESS,),
-        "server": scenario.server_addresses or (FALLBACK_SERVER,),
-    }
-    hosts: dict[str, Host] = {}
+def _create_hosts(scenario: Scenario) -> dict[Role, Host]:
+    addresses = {role: scenario.addresses.of(role) for role in ROLES}
+    routes = {"client": scenario.client.route, "server": scenario.server.route}
+    hosts: dict[Role, Host] = {}
     for role, own in addresses.items():
-        others = {
+        others: dict[Address, bytes] = {
             address: mac_of(theirs[0]) for other, theirs in addresses.items() if other != role for address in theirs
         }
-        quickack = role == "server" and scenario.server.quickack
-        hosts[role] = create_host(role, own, others, quickack=quickack)
+        route = routes.get(role, Route())
+        hosts[role] = create_host(role, own, others, mtu=scenario.wire.mtu(role), route=route)
     return hosts
 
 

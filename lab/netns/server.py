@@ -1,133 +1,184 @@
-"""The HTTP/1.1 server: one write a response, and a close as the scenario wants it. Requests are parsed by h11."""
+"""The HTTP/1.1 server: it answers as the scenario wants it, and closes so. Requests are parsed by h11."""
 
 import fcntl
-import selectors
 import socket
 import struct
 import sys
 import termios
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import h11
 
-from lab.scenario import Response, Server
+from lab.netns.loop import Loop
+from lab.netns.response import render_continue, render_response, split_response
+from lab.scenario.model import Response, Server
 
-SEND_BUFFER = 4_000_000
 ACKED_POLL_S = 0.005  # before a close of its own the server waits until its response is acknowledged
-BODYLESS = (204, 304)
+BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+def serve(behaviour: Server, ready: Callable[[], None], *, ipv6: bool = False) -> None:
+    """Answer requests for ever, one thread; `ready` is called when the sockets listen."""
+    loop = Loop()
+    listeners = [socket.create_server(("", behaviour.port), backlog=64)]
+    if ipv6:
+        listeners.append(socket.create_server(("", behaviour.port), family=socket.AF_INET6, backlog=64))
+    for listener in listeners:
+        loop.watch(listener, partial(_accept, loop, listener, behaviour))
+    ready()
+    loop.run()
+
+
+def _accept(loop: Loop, listener: socket.socket, behaviour: Server) -> None:
+    accepted, (address, port, *_) = listener.accept()
+    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    host = f"[{address}]" if ":" in address else address
+    connection = _Connection(loop, accepted, f"{host}:{port}", behaviour)
+    loop.watch(accepted, connection.readable)
 
 
 @dataclass(slots=True)
 class _Connection:
+    """One connection: requests come in, each is answered before the next is looked at, then somebody closes."""
+
+    loop: Loop
     socket: socket.socket
     peer: str
+    behaviour: Server
     received: bytearray = field(default_factory=bytearray)
-    closing: bool = False
+    answered: int = 0
+    is_busy: bool = False  # with a response
+    is_closing: bool = False
+    has_ended: bool = False  # the client has sent its FIN
+    has_continued: bool = False  # 100 (Continue) was sent for the request that is coming in
 
-
-def serve(behaviour: Server, ready: Callable[[], None]) -> None:
-    """Answer requests for ever, one thread; `ready` is called when the socket listens."""
-    selector = selectors.DefaultSelector()
-    listener = socket.create_server(("", behaviour.port), backlog=64)
-
-    def accept() -> None:
-        accepted, (address, port) = listener.accept()
-        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        connection = _Connection(accepted, f"{address}:{port}")
-        selector.register(accepted, selectors.EVENT_READ, lambda: readable(connection))
-
-    def readable(connection: _Connection) -> None:
+    def readable(self) -> None:
         try:
-            data = connection.socket.recv(65_536)
-            connection.received += data
-            if data and not connection.closing:
-                _answer(connection, behaviour)
+            data = self.socket.recv(65_536)
         except ConnectionError as error:
-            print(f"{connection.peer}: {error.strerror}", file=sys.stderr, flush=True)
-            data = b""
-        if not data:
-            end(connection)
-        elif connection.closing:
-            selector.unregister(connection.socket)
-            close_first(connection)
-            connection.socket.close()
-
-    def close_first(connection: _Connection) -> None:
-        _wait_until_acknowledged(connection.socket)
-        if behaviour.close == "reset":
-            linger = struct.pack("ii", 1, 0)  # close sends RST (RFC 9293 §3.9.1.5, ABORT)
-            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-
-    def end(connection: _Connection) -> None:
-        selector.unregister(connection.socket)
-        connection.socket.close()
-
-    selector.register(listener, selectors.EVENT_READ, accept)
-    ready()
-    while True:
-        for key, _ in selector.select():
-            key.data()
-
-
-def _wait_until_acknowledged(connection: socket.socket) -> None:
-    """Return when the peer has acknowledged all bytes, so that the FIN or RST is a segment of its own."""
-    timer = selectors.DefaultSelector()
-    timer.register(connection, selectors.EVENT_READ)  # the peer closing first ends the wait, too
-    while struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, b"\0" * 4))[0]:
-        if timer.select(ACKED_POLL_S):
+            self._log(error.strerror or "reset")
+            self._close()
             return
+        self.received += data
+        if not data:
+            self._ended()
+        elif not (self.is_busy or self.is_closing):
+            self._look()
 
+    def _ended(self) -> None:
+        """The client has closed its half: now it is this side's turn, unless it has a time of its own."""
+        self.has_ended = True
+        self.loop.forget(self.socket)
+        if not (self.is_busy or self.is_closing):
+            self._finish()
 
-def _answer(connection: _Connection, behaviour: Server) -> None:
-    """Answer each whole request received."""
-    while connection.received and not connection.closing:
+    def _finish(self) -> None:
+        """Close after the client has."""
+        wait_s = self.behaviour.close_after_s if self.behaviour.close == "client" else None
+        self.is_closing = True
+        self.loop.later(wait_s or 0.0, self._close)
+
+    def _look(self) -> None:
+        """Answer the request at the beginning of what was received, if it is whole."""
         reader = h11.Connection(h11.SERVER)
-        reader.receive_data(bytes(connection.received))
+        reader.receive_data(bytes(self.received))
         try:
-            request = reader.next_event()
-            event = request
+            request = event = reader.next_event()
             while event not in (h11.NEED_DATA, h11.PAUSED) and not isinstance(event, h11.EndOfMessage):
                 event = reader.next_event()
         except h11.RemoteProtocolError as error:
-            print(f"{connection.peer}: 400, {error}", file=sys.stderr, flush=True)
-            connection.socket.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-            connection.closing = True
+            self._log(f"400, {error}")
+            self.received.clear()
+            self._send([BAD_REQUEST], 0.0, closes=True)
             return
-        if not isinstance(request, h11.Request) or not isinstance(event, h11.EndOfMessage):
+        if not isinstance(request, h11.Request):
             return
-        connection.received[:] = reader.trailing_data[0]
-        wants_close = any(name == b"connection" and b"close" in value.lower() for name, value in request.headers)
-        connection.closing = behaviour.close != "client"
+        if isinstance(event, h11.EndOfMessage):
+            self.received[:] = reader.trailing_data[0]
+            self._answer(request)
+        elif reader.they_are_waiting_for_100_continue and not self.has_continued:
+            self.has_continued = True
+            self._write(render_continue())
+
+    def _answer(self, request: h11.Request) -> None:
         target = request.target.decode("latin-1")
-        answer = behaviour.answer(target)
-        is_head = request.method == b"HEAD"
-        connection.socket.sendall(render_response(answer, behaviour.close, is_head=is_head, wants_close=wants_close))
-        line = f"{request.method.decode()} {target}"
-        print(f"{connection.peer}: {line!r}: {answer.status}", file=sys.stderr, flush=True)
+        response = self.behaviour.answer(target)
+        self._log(f"{f'{request.method.decode()} {target}'!r}: {response.status}")
+        self.has_continued = False
+        self.answered += 1
+        asked_to = _asks_to_close(request)
+        is_last = self.behaviour.close != "client" and self.answered >= self.behaviour.requests
+        text = render_response(
+            response,
+            is_head=request.method == b"HEAD",
+            says_length=self.behaviour.content_length,
+            says_close=asked_to or (is_last and self.behaviour.close == "server"),
+        )
+        self.is_busy = True
+        self.loop.later(response.think_s, partial(self._respond, text, response, closes=asked_to or is_last))
+
+    def _respond(self, text: bytes, response: Response, *, closes: bool) -> None:
+        self._send(split_response(text, response), response.pause_s, closes=closes)
+
+    def _send(self, pieces: list[bytes], pause_s: float, *, closes: bool) -> None:
+        """Send the first piece, and the others one by one with a pause before each."""
+        if not self._write(pieces[0]):
+            return
+        if pieces[1:]:
+            self.loop.later(pause_s, partial(self._send, pieces[1:], pause_s, closes=closes))
+            return
+        self.is_busy = False
+        if closes:
+            self.is_closing = True
+            self._close_first()
+        elif self.received:
+            self._look()
+        elif self.has_ended:
+            self._finish()
+
+    def _close_first(self) -> None:
+        """Close before the client does: when the scenario says so, or once the response is acknowledged.
+
+        In the latter case the FIN or RST is a segment of its own. A client that asked for it is not kept waiting.
+        """
+        if self.behaviour.close_after_s is not None and self.behaviour.close != "client":
+            self.loop.later(self.behaviour.close_after_s, self._close)
+        elif self.behaviour.close == "client" or self.has_ended or not self._unacknowledged():
+            self._close()
+        else:
+            self.loop.later(ACKED_POLL_S, self._close_first)
+
+    def _unacknowledged(self) -> int:
+        """Bytes that the client has not acknowledged."""
+        count: int = struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, b"\0" * 4))[0]
+        return count
+
+    def _write(self, data: bytes) -> bool:
+        """Send all of it; False if the connection is gone, and closed then."""
+        try:
+            self.socket.sendall(data)
+        except OSError as error:
+            self._log(error.strerror or "gone")
+            self._close()
+            return False
+        return True
+
+    def _close(self) -> None:
+        self.loop.forget(self.socket)
+        if self.behaviour.close == "reset" and self.socket.fileno() >= 0:
+            linger = struct.pack("ii", 1, 0)  # close sends RST (RFC 9293 §3.9.1.5, ABORT)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.socket.close()
+
+    def _log(self, text: str) -> None:
+        print(f"{self.peer}: {text}", file=sys.stderr, flush=True)
 
 
-def render_response(response: Response, close: str, *, is_head: bool, wants_close: bool) -> bytes:
-    """Head and body. A header of the scenario takes the place of the server's own of that name.
-
-    Where the server closes first the body is delimited by the close (RFC 9112 §6.3), else client and
-    server would race to it.
-    """
-    own = {"Server": "handshake-lab", "Content-Type": "text/plain"}
-    if not response.body:
-        del own["Content-Type"]
-    if close == "client" and response.status not in BODYLESS:
-        own["Content-Length"] = str(len(response.body))
-    if close == "server" or wants_close:
-        own["Connection"] = "close"
-    given = {name.lower() for name, _ in response.headers}
-    headers = [
-        *((name, value) for name, value in own.items() if name.lower() not in given),
-        *response.headers,
-    ]
-    lines = [
-        f"HTTP/1.1 {response.status} {response.reason}",
-        *(f"{name}: {value}" for name, value in headers),
-    ]
-    return "\r\n".join((*lines, "", "")).encode("latin-1") + (b"" if is_head else response.body)
+def _asks_to_close(request: h11.Request) -> bool:
+    """Whether this side must close after the response (RFC 9112 §9.3, §9.6)."""
+    options = {
+        word.strip().lower() for name, value in request.headers if name == b"connection" for word in value.split(b",")
+    }
+    return b"close" in options or (request.http_version < b"1.1" and b"keep-alive" not in options)

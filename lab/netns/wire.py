@@ -1,10 +1,14 @@
-"""The wire: a user-space switch between the hosts' TAPs, in lock-step, with the sidecar on the client's link.
+"""The wire: a user-space switch between the hosts' TAPs, with faults, and the sidecar on the client's link.
 
 Theory of operation. A wire that forwards each frame at once lets the scheduler decide what comes first: the
-kernel's ACK or the application's answer. So frames are queued, and one is delivered only when (1) every TAP
-is drained, (2) every thread of every lab process is blocked, and (3) the TAPs are still empty. Writing a
+kernel's ACK or the application's answer. So frames are queued, and in lock-step one is delivered only when (1) every
+TAP is drained, (2) every thread of every lab process is blocked, and (3) the TAPs are still empty. Writing a
 frame to a TAP runs the receiver's TCP before `write` returns, so that its reply can be read before its
-application reacts. The order of events is then the protocol's.
+application reacts. The order of events is then the protocol's. In free order a frame goes out as soon as it is due: ten
+times faster, and as the scheduler likes.
+
+A frame passes the leg of its sender, then that of its target. Each leg is a queue each way, as fast as its bandwidth;
+all delays add up.
 """
 
 import heapq
@@ -13,15 +17,21 @@ import os
 import select
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from lab.netns.faults import Faults
 from lab.netns.host import Host
 from lab.netns.processes import all_blocked
 from lab.netns.sidecar import Sidecar
+from lab.scenario.model import ROLES, Role, WirePlan
 
 LARGEST_FRAME = 65_536
+ETHERNET_HEADER = 14
 POLL_S = 0.0001  # how long to wait for a busy process before looking again; `select` counts µs
+LOOK_AGAIN_S = 0.005  # to see the seconds of quiet grow
 GROUP_BIT = 0x01  # of a MAC's first byte: broadcast and multicast
+READS_AT_ONCE = 64  # of one TAP, in free order, before the others' turn
+FLUSH_S = 0.02  # in free order: how long a frame waits to be overtaken
 
 
 class _Queued(NamedTuple):
@@ -31,18 +41,32 @@ class _Queued(NamedTuple):
     frame: bytes
 
 
-class Wire:
-    """Joins `hosts`; every frame takes `delay_s` seconds from one to another. One of them is `client`."""
+class _Held(NamedTuple):
+    """A frame that the next one of the same way is to overtake."""
 
-    def __init__(self, hosts: Sequence[Host], sidecar: Sidecar, delay_s: float) -> None:
+    fault: int
+    target: Host
+    copies: tuple[bytes, ...]
+    delay_s: float
+    captured_as: int | None
+
+
+class Wire:
+    """Joins `hosts`, one of which is the client, as `plan` says."""
+
+    def __init__(self, hosts: Sequence[Host], sidecar: Sidecar, plan: WirePlan) -> None:
         self._taps = {host.tap: host for host in hosts}
         self._by_mac = {host.mac: host for host in hosts}
         self._sidecar = sidecar
-        self._delay_s = delay_s
+        self._plan = plan
+        self._legs = _Legs(plan)
+        self._faults = Faults(plan.faults)
         self._queue: list[_Queued] = []
+        self._held: dict[tuple[Role, Role], _Held] = {}
         self._numbers = itertools.count()
-        self._last_activity = time.monotonic()
-        self.filtered: dict[str, int] = {}  # frames that no host is meant to get, by EtherType
+        self._start = self._last_activity = time.monotonic()
+        self._filtered: dict[str, int] = {}
+        self._too_large: dict[Role, int] = {}
 
     def run(self, until: Callable[[float], bool], deadline: float, watched: Sequence[int] = ()) -> bool:
         """Carry frames until `until(seconds of quiet)` holds at a moment when nothing moves.
@@ -50,6 +74,8 @@ class Wire:
         `deadline` is on the monotonic clock; False if it came first. A `watched` descriptor that becomes
         readable (a process that ended) interrupts a wait, nothing else.
         """
+        if self._plan.order == "free":
+            return self._run_free(until, deadline, watched)
         while True:
             now = time.monotonic()
             if now >= deadline:
@@ -63,26 +89,46 @@ class Wire:
                 continue
             if self._drain():
                 continue
-            now = time.monotonic()
-            if self._queue and self._queue[0].due <= now:
+            if self._queue and self._queue[0].due <= time.monotonic():
                 self._deliver()
                 continue
+            if not self._queue and self._release_held():
+                continue
+            now = time.monotonic()
             if until(now - self._last_activity):
                 return True
             self._wait(min(self._next_due(), deadline) - now, watched)
 
+    def _run_free(self, until: Callable[[float], bool], deadline: float, watched: Sequence[int]) -> bool:
+        while True:
+            found = self._drain(READS_AT_ONCE)
+            now = time.monotonic()
+            while self._queue and self._queue[0].due <= now:
+                self._deliver()
+                found = True
+            if found:
+                self._last_activity = now
+            elif self._held and now - self._last_activity >= FLUSH_S:
+                self._release_held()
+            elif until(now - self._last_activity):
+                return True
+            else:
+                self._wait(min(self._next_due(), deadline) - now, watched)
+            if now >= deadline:
+                return False
+
     def _next_due(self) -> float:
-        look_again = time.monotonic() + 0.005  # to see the seconds of quiet grow
+        look_again = time.monotonic() + LOOK_AGAIN_S
         return min(self._queue[0].due, look_again) if self._queue else look_again
 
     def _wait(self, seconds: float, watched: Sequence[int]) -> None:
         select.select([*self._taps, *watched], [], [], max(0.0, seconds))
 
-    def _drain(self) -> bool:
-        """Read every TAP until it is empty; whether there was anything."""
+    def _drain(self, at_once: int = 1 << 30) -> bool:
+        """Read every TAP until it is empty, or `at_once` times; whether there was anything."""
         found = False
         for tap, host in self._taps.items():
-            while True:
+            for _ in range(at_once):
                 try:
                     frame = os.read(tap, LARGEST_FRAME)
                 except BlockingIOError:
@@ -95,11 +141,50 @@ class Wire:
         target = self._by_mac.get(frame[:6])
         if target is None or frame[0] & GROUP_BIT:
             kind = f"0x{frame[12:14].hex()}"
-            self.filtered[kind] = self.filtered.get(kind, 0) + 1
+            self._filtered[kind] = self._filtered.get(kind, 0) + 1
             return
+        captured_as = None
         if source.role == "client":
             self._sidecar.write(frame)
-        due = time.monotonic() + self._delay_s
+            captured_as = self._sidecar.frame_count
+        if len(frame) - ETHERNET_HEADER > target.mtu:
+            self._too_large[target.role] = self._too_large.get(target.role, 0) + 1
+            return
+        now = time.monotonic()
+        if not self._plan.faults:
+            self._enqueue(source, target, frame, now, 0.0)
+            return
+        fate = self._faults.fate(source.role, frame, captured_as, now - self._start)
+        if fate.held_by is not None and fate.copies and (source.role, target.role) not in self._held:
+            held = _Held(fate.held_by, target, fate.copies, fate.delay_s, captured_as)
+            self._held[source.role, target.role] = held
+            return
+        for copy in fate.copies:
+            self._enqueue(source, target, copy, now, fate.delay_s)
+        if fate.copies:
+            self._let_follow(source, target, now)
+
+    def _let_follow(self, source: Host, target: Host, now: float) -> None:
+        """The frame that waited for one to overtake it goes out behind that one."""
+        held = self._held.pop((source.role, target.role), None)
+        if held is None:
+            return
+        self._faults.hit(held.fault, held.copies[0], held.captured_as, now - self._start)
+        for copy in held.copies:
+            self._enqueue(source, target, copy, now, held.delay_s)
+
+    def _release_held(self) -> bool:
+        """Let go of frames that nothing came to overtake; whether there were any."""
+        waiting = list(self._held.items())
+        self._held.clear()
+        for (sender, _), held in waiting:
+            source = next(host for host in self._taps.values() if host.role == sender)
+            for copy in held.copies:
+                self._enqueue(source, held.target, copy, time.monotonic(), held.delay_s)
+        return bool(waiting)
+
+    def _enqueue(self, source: Host, target: Host, frame: bytes, now: float, delay_s: float) -> None:
+        due = self._legs.arrival(source.role, target.role, now, len(frame)) + delay_s
         heapq.heappush(self._queue, _Queued(due, next(self._numbers), target, frame))
 
     def _deliver(self) -> None:
@@ -108,3 +193,35 @@ class Wire:
             self._sidecar.write(queued.frame)
         os.write(queued.target.tap, queued.frame)
         self._last_activity = time.monotonic()
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the run may not show what the scenario says, in sentences."""
+        large = (
+            f"{count} frame(s) to the {role} were larger than its link's MTU, and lost"
+            for role, count in self._too_large.items()
+        )
+        return (*self._faults.doubts, *large)
+
+    def facts(self) -> dict[str, Any]:
+        """For `run.json`: the faults' hits, and frames that no host is meant to get, by EtherType."""
+        return {**self._faults.facts(), "filtered": self._filtered}
+
+
+class _Legs:
+    """When what is sent now arrives: each leg is a queue each way, as fast as its bandwidth."""
+
+    def __init__(self, plan: WirePlan) -> None:
+        self._delay_s = {role: plan.leg(role).delay_s for role in ROLES}
+        self._whole_s = plan.whole.delay_s
+        self._rate = {role: plan.leg(role).bandwidth or plan.whole.bandwidth for role in ROLES}
+        self._free_at: dict[tuple[Role, str], float] = {}
+
+    def arrival(self, source: Role, target: Role, now: float, length: int) -> float:
+        """When a frame of `length` bytes that is sent now has arrived."""
+        for leg, way in ((source, "up"), (target, "down")):
+            rate = self._rate[leg]
+            if rate:
+                now = max(now, self._free_at.get((leg, way), 0.0)) + 8 * length / rate
+                self._free_at[leg, way] = now
+        return now + self._whole_s + self._delay_s[source] + self._delay_s[target]

@@ -1,0 +1,1 @@
+"""The scenario: a TOML file, loaded and checked whole before anything starts."""

@@ -1,0 +1,187 @@
+"""Load a scenario file and check it whole. Every complaint names file, line, key and what is allowed."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from analysis.errors import InputError
+from analysis.sequence import Sequence, parse_sequence
+from lab.errors import ScenarioError
+from lab.scenario.client import load_client
+from lab.scenario.model import (
+    CLIENT_ADDRESS,
+    CLIENT_ADDRESS_6,
+    RESOLVER_ADDRESS,
+    Address,
+    Addresses,
+    Client,
+    Name,
+    Role,
+    Scenario,
+)
+from lab.scenario.names import host_address, load_names
+from lab.scenario.server import load_server
+from lab.scenario.table import File, Table
+from lab.scenario.values import duration, duration_words, hostname, line, text, truth
+from lab.scenario.wire import load_wire
+
+PACK = Path(__file__).parent.parent / "scenarios"
+LONGEST_NAME = 40
+FALLBACK_SERVER = IPv4Address("192.0.2.80")  # of a server that no name leads to
+
+
+def pack() -> tuple[Path, ...]:
+    """The files of the scenario pack, by name."""
+    return tuple(sorted(PACK.glob("*.toml")))
+
+
+def find_scenario(name_or_path: str) -> Path:
+    """The file of a scenario of the pack, or the file that `name_or_path` names."""
+    in_pack = {path.stem: path for path in pack()}
+    if name_or_path in in_pack:
+        return in_pack[name_or_path]
+    path = Path(name_or_path)
+    if path.suffix == ".toml" or "/" in name_or_path:
+        return path
+    near = difflib.get_close_matches(name_or_path, in_pack, 1)
+    raise InputError(
+        f"there is no scenario {name_or_path!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+        f"name one of the pack ({', '.join(in_pack)}) or a .toml file",
+    )
+
+
+def load_scenario(path: Path) -> Scenario:
+    """Load and check the scenario file at `path`; `ScenarioError` says all that is wrong with a key."""
+    if path.exists() and not path.is_file():
+        raise ScenarioError(f"{path}: is no regular file", "name a .toml file")
+    try:
+        source = path.read_bytes().decode("utf-8-sig")
+        table = tomllib.loads(source)
+    except FileNotFoundError:
+        raise ScenarioError(f"{path}: there is no such scenario file", "see `invoke scenarios`") from None
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: is not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{path}: is not TOML: {error}", "mend that line; see https://toml.io") from None
+    except (ValueError, RecursionError):
+        message = f"{path}: is not TOML that can be read: a number too long, or tables nested too deeply"
+        raise ScenarioError(message, "write it as docs/scenario-file.md has it") from None
+    except OSError as error:
+        raise ScenarioError(f"{path}: can't be read: {error.strerror}", "check its permissions") from None
+    return _scenario(Table(File(path, source), (), table))
+
+
+def _scenario(table: Table) -> Scenario:
+    path, source = table.file.path, table.file.source
+    title = table.take("title", "", line, "one line of text")
+    look_for = table.take("look_for", "", line, "one line of text")
+    takes_s = table.take("takes", None, duration(600.0), duration_words("600s"))
+    inexact = _inexact(table)
+    ipv6 = table.take("ipv6", False, truth, "true or false")
+    names_table = table.table("names")
+    names = load_names(names_table)
+    server = load_server(table.table("server"))
+    client_table, resolver_table = table.table("client"), table.table("resolver")
+    client = load_client(client_table)
+    addresses = _addresses(client_table, resolver_table, names_table, names, ipv6=ipv6)
+    client_table.finish()
+    resolver_table.finish()
+    wire = load_wire(table.table("wire"), ipv6=ipv6)
+    expect = table.table("expect")
+    expected = _expected(expect)
+    host = expect.take("host", None, hostname, "a host name")
+    expect.finish()
+    table.finish()
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)[:LONGEST_NAME]
+    return Scenario(
+        name=name,
+        path=str(path),
+        source=source,
+        title=title,
+        look_for=look_for,
+        takes_s=takes_s,
+        inexact_because=inexact,
+        ipv6=ipv6,
+        addresses=addresses,
+        names=names,
+        server=server,
+        client=client,
+        wire=wire,
+        expected=expected,
+        host=host or _first_host(client),
+    )
+
+
+def _inexact(table: Table) -> str | None:
+    """Why runs may differ, where the scenario says `exact = false`."""
+    exact = table.take("exact", True, truth, "true or false")
+    because = table.take("because", None, line, "one line of text")
+    if exact == (because is not None):
+        missing = "needs `because`: why runs may differ" if not exact else "explains `exact = false`, which isn't there"
+        raise table.contradicts("because" if exact else "exact", missing, "give both or none")
+    return because
+
+
+def _addresses(client: Table, resolver: Table, names: Table, known: Mapping[str, Name], *, ipv6: bool) -> Addresses:
+    """Every host's addresses; the server has all of the names'."""
+    clients = _own(client, CLIENT_ADDRESS, CLIENT_ADDRESS_6, ipv6=ipv6)
+    resolvers = _own(resolver, RESOLVER_ADDRESS, None, ipv6=ipv6)
+    taken: dict[Address, Role] = dict.fromkeys(clients, "client")
+    if resolvers[0] in taken:
+        raise resolver.wrong("address", str(resolvers[0]), "any address but the client's")
+    taken |= dict.fromkeys(resolvers, "resolver")
+    servers: dict[Address, None] = {}
+    for owner, name in known.items():
+        for address in name.addresses:
+            if address in taken:
+                raise names.wrong(owner, str(address), f"any address but {address}, which is the {taken[address]}'s")
+            if ipv6 or isinstance(address, IPv4Address):
+                servers[address] = None
+    own = sorted(servers, key=lambda address: address.version)  # stable: the scenario's order within a family
+    if not own or own[0].version == 6:
+        own.insert(0, FALLBACK_SERVER)
+    return Addresses(clients, resolvers, tuple(own))
+
+
+def _own(table: Table, usual: IPv4Address, usual_6: IPv6Address | None, *, ipv6: bool) -> tuple[Address, ...]:
+    """The addresses of the client or the resolver: its IPv4 address, then one of IPv6 where it has that."""
+    value = table.take("address", None, lambda value: value, "")
+    if value is None:
+        return (usual, usual_6) if ipv6 and usual_6 else (usual,)
+    given = [host_address(table, "address", entry) for entry in (value if isinstance(value, list) else [value])]
+    given.sort(key=lambda address: address.version)
+    versions = [address.version for address in given]
+    if versions not in ([4], [4, 6]):
+        raise table.wrong("address", value, "one IPv4 address, or a list of one and an IPv6 address")
+    if 6 in versions and not ipv6:
+        raise table.contradicts("address", "has an IPv6 address, but IPv6 is off", "switch it on: ipv6 = true")
+    return (*given, *([usual_6] if ipv6 and usual_6 and 6 not in versions else []))
+
+
+def _first_host(client: Client) -> str | None:
+    """The host of the first URL that the client fetches."""
+    for argument in client.commands[0]:
+        if argument.startswith("http://"):
+            with suppress(ValueError):  # no URL: curl will say so
+                return urlsplit(argument).hostname
+    return None
+
+
+def _expected(table: Table) -> Sequence | None:
+    words: Any = table.take("sequence", None, text, "a sequence, as a report prints it")
+    if words is None:
+        return None
+    try:
+        sequence = parse_sequence(words)
+    except InputError as error:
+        table.left["sequence"] = words
+        raise table.file.wrong((*table.keys, "sequence"), str(error), error.next_step) from None
+    if not sequence.lines:
+        raise table.wrong("sequence", words, "one line at least; leave the key out to expect an ordinary fetch")
+    return sequence

@@ -28,6 +28,7 @@ from lab.scenario.model import ROLES, Role, WirePlan
 LARGEST_FRAME = 65_536
 ETHERNET_HEADER = 14
 POLL_S = 0.0001  # how long to wait for a busy process before looking again; `select` counts µs
+LEAD_S = 0.0005  # so long before a frame is due the processes are looked at: that takes time, and would make it late
 LOOK_AGAIN_S = 0.005  # to see the seconds of quiet grow
 GROUP_BIT = 0x01  # of a MAC's first byte: broadcast and multicast
 READS_AT_ONCE = 64  # of one TAP, in free order, before the others' turn
@@ -89,15 +90,16 @@ class Wire:
                 continue
             if self._drain():
                 continue
-            if self._queue and self._queue[0].due <= time.monotonic():
-                self._deliver()
+            if self._queue and self._queue[0].due <= time.monotonic() + LEAD_S:
+                if not self._wait(self._queue[0].due - time.monotonic(), ()):
+                    self._deliver()
                 continue
             if not self._queue and self._release_held():
                 continue
             now = time.monotonic()
             if until(now - self._last_activity):
                 return True
-            self._wait(min(self._next_due(), deadline) - now, watched)
+            self._wait(min(self._next_due() - LEAD_S, deadline) - now, watched)
 
     def _run_free(self, until: Callable[[float], bool], deadline: float, watched: Sequence[int]) -> bool:
         while True:
@@ -121,8 +123,9 @@ class Wire:
         look_again = time.monotonic() + LOOK_AGAIN_S
         return min(self._queue[0].due, look_again) if self._queue else look_again
 
-    def _wait(self, seconds: float, watched: Sequence[int]) -> None:
-        select.select([*self._taps, *watched], [], [], max(0.0, seconds))
+    def _wait(self, seconds: float, watched: Sequence[int]) -> bool:
+        """Wait for frames, at most so long; whether there are any, or a watched descriptor is readable."""
+        return bool(select.select([*self._taps, *watched], [], [], max(0.0, seconds))[0])
 
     def _drain(self, at_once: int = 1 << 30) -> bool:
         """Read every TAP until it is empty, or `at_once` times; whether there was anything."""

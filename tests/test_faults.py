@@ -1,0 +1,183 @@
+"""Faults: each does to the chosen frames what it says, for real, counts its hits, and complains where it did nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.files.capture import read_capture
+from lab.netns.faults import Faults
+from lab.netns.frame_kinds import kinds_of
+from lab.scenario.model import Fault, Selection
+from lab.scenario.wire import read_selection
+from tests.craft import Talk, answer, question
+from tests.test_lab import lines, play
+
+NAMES = '[names]\n"www.lab.test" = "192.0.2.80"\n[client]\ncurl = ["http://www.lab.test/"]\n'
+netns = pytest.mark.needs("netns")
+
+
+def run(tmp_path: Path, faults: str, before: str = "", server: str = "body = 120") -> tuple[dict[str, Any], Any, Path]:
+    tmp_path.mkdir(exist_ok=True)
+    report, folder = play(tmp_path, f"{before}{NAMES}[server]\n{server}\n{faults}")
+    return report, json.loads((folder / "run.json").read_text()), folder
+
+
+def selection(text: str) -> Selection:
+    found = read_selection(text)
+    assert found is not None
+    return found
+
+
+def frames_of(*kinds: str) -> list[frozenset[str]]:
+    return [frozenset({"any", *kind.split("+")} - {""}) for kind in kinds]
+
+
+def test_a_frame_is_of_every_kind_that_it_is() -> None:
+    talk = Talk().open().exchange().close().frames
+    assert [kinds_of(bytes(frame)) for frame in (question(), answer("192.0.2.80"), *talk)] == frames_of(
+        "DNS query+A query",
+        "DNS answer+A answer",
+        *("SYN", "SYN,ACK", "ACK", "data", "ACK", "data", "ACK", "FIN", "FIN", "ACK"),
+    )
+
+
+def test_no_length_of_a_frame_is_too_short_to_be_looked_at() -> None:
+    for frame in (bytes(question()), bytes(Talk().open().frames[0])):
+        for length in range(len(frame)):
+            assert "any" in kinds_of(frame[:length])
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [("client SYN 2", [2]), ("client SYN first 2", [1, 2]), ("client SYN all", [1, 2, 3]), ("client  SYN,ACK 1", [1])],
+)
+def test_which_frames_are_chosen(text: str, chosen: list[int]) -> None:
+    frames = selection(text)
+    assert [number for number in (1, 2, 3) if frames.includes(number)] == chosen
+
+
+@pytest.mark.parametrize("text", ["client SYN", "client SYN 0", "proxy SYN 1", "client syn 1", "client SYN last", 7])
+def test_what_chooses_no_frames_is_refused(text: object) -> None:
+    assert read_selection(text) is None
+
+
+def test_chance_is_the_same_dice_for_the_same_seed() -> None:
+    frame = bytes(Talk().open().frames[0])
+    hits: list[list[bool]] = []
+    for seed in (7, 7, 8):
+        faults = Faults([Fault("drop", selection("client SYN all"), chance=0.5, seed=seed)])
+        hits.append([not faults.fate("client", frame, None, 0.0).copies for _ in range(64)])
+    assert hits[0] == hits[1] != hits[2]
+    assert 16 < sum(hits[0]) < 48
+
+
+@netns
+def test_a_dropped_frame_is_gone_and_its_hit_is_listed(tmp_path: Path) -> None:
+    report, facts, _ = run(tmp_path, '[[wire.fault]]\ndrop = "client data 1"\n')
+    assert lines(report).count('client DATA "GET"') == 1
+    assert "client DATA again" in lines(report)
+    assert facts["faults"] == [{"fault": "drop client data 1", "seen": 2, "hits": 1}]
+    (hit,) = facts["hits"]
+    request = report["stories"][0]["exchanges"][0]["request_frames"][0]
+    assert (hit["captured_as"], hit["kinds"]) == (request, ["data"])
+
+
+@netns
+def test_a_frame_lost_on_its_way_to_the_client_is_not_in_the_capture(tmp_path: Path) -> None:
+    report, facts, _ = run(tmp_path, '[[wire.fault]]\ndrop = "server data 1"\n')
+    assert lines(report).count('server DATA "200"') == 1
+    assert not any("again" in line for line in lines(report))
+    assert facts["hits"][0]["captured_as"] is None
+
+
+@netns
+def test_a_delayed_frame_comes_so_much_later(tmp_path: Path) -> None:
+    report, _, _ = run(tmp_path, '[[wire.fault]]\ndelay = "server SYN,ACK 1"\nby = "150ms"\n')
+    assert 0.150 <= report["connections"][0]["rtt_s"] < 0.190
+
+
+@netns
+def test_a_duplicate_comes_twice(tmp_path: Path) -> None:
+    report, _, _ = run(tmp_path, '[[wire.fault]]\nduplicate = "server SYN,ACK 1"\n')
+    assert [line for line in lines(report) if "SYN,ACK" in line] == ["server SYN,ACK", "server SYN,ACK again"]
+
+
+@netns
+def test_a_reordered_answer_comes_behind_the_next(tmp_path: Path) -> None:
+    report, _, _ = run(tmp_path, '[[wire.fault]]\nreorder = "resolver A answer 1"\n')
+    responses = {one["type"]: one["response_frame"] for one in report["lookups"]}
+    assert responses["A"] == responses["AAAA"] + 1
+
+
+@netns
+def test_a_frame_that_nothing_overtakes_goes_on_and_the_run_says_so(tmp_path: Path) -> None:
+    report, facts, _ = run(tmp_path, '[[wire.fault]]\nreorder = "client FIN 1"\n')
+    assert report["verdict"] == "inconclusive"
+    assert facts["faults"][0]["hits"] == 0
+    assert "none came behind" in facts["doubts"][0]
+    assert lines(report)[-3:] == ["client FIN,ACK", "server FIN,ACK", "client ACK"]
+
+
+@netns
+def test_a_corrupted_segment_is_thrown_away_and_sent_again(tmp_path: Path) -> None:
+    report, _, folder = run(tmp_path, '[[wire.fault]]\ncorrupt = "server data 1"\n')
+    checksums = next(one for one in report["findings"] if one["rule"] == "tcp.checksums")
+    assert checksums["status"] == "fail"
+    (damaged,) = checksums["frames"]
+    frames = [frame.data for frame in read_capture(folder / "capture.pcap").frames]
+    whole = next(frame for frame in frames[damaged:] if len(frame) == len(frames[damaged - 1]))
+    assert frames[damaged - 1][-1] == whole[-1] ^ 0xFF
+
+
+@netns
+def test_a_fault_that_never_hit_makes_the_run_inconclusive_and_says_so(tmp_path: Path) -> None:
+    report, facts, _ = run(tmp_path, '[[wire.fault]]\ndrop = "client SYN 2"\n')
+    assert report["verdict"] == "inconclusive"
+    assert facts["doubts"] == ['the fault "drop client SYN 2" never hit a frame: the client sent 1 of kind SYN']
+    whole = next(one for one in report["findings"] if one["rule"] == "capture.whole")
+    assert "never hit" in whole["actual"]
+
+
+@netns
+def test_losses_by_chance_are_the_same_in_each_run(tmp_path: Path) -> None:
+    faults = '[[wire.fault]]\ndrop = "server data all"\nchance = 0.2\nseed = 3\n'
+    first, second = (run(tmp_path / name, faults, server="body = 20_000") for name in "ab")
+    assert first[1]["faults"][0]["hits"] > 0
+    assert first[0]["fingerprint"] == second[0]["fingerprint"]
+
+
+@netns
+def test_a_bandwidth_makes_the_download_last_so_long(tmp_path: Path) -> None:
+    report, _, _ = run(tmp_path, '[wire.client]\nbandwidth = "1 Mbit/s"\n', server="body = 20_000")
+    segments = [one for one in report["stories"][0]["segments"] if one["from"] == "server" and one["len"]]
+    seconds = float(segments[-1]["time"][17:-1]) - float(segments[0]["time"][17:-1])
+    on_the_wire = sum(one["len"] + 66 for one in segments[1:])
+    assert 8 * on_the_wire / 1e6 <= seconds % 60 < 8 * on_the_wire / 1e6 + 0.1
+
+
+@netns
+def test_the_mtu_of_a_leg_bounds_every_segment(tmp_path: Path) -> None:
+    report, _, _ = run(tmp_path, "[wire.server]\nmtu = 576\n", server="body = 2000")
+    assert max(one["len"] for one in report["stories"][0]["segments"]) == 576 - 52
+    assert report["verdict"] == "pass"
+
+
+@netns
+def test_a_frame_too_large_for_its_leg_is_lost_and_said(tmp_path: Path) -> None:
+    addresses = ", ".join(f'"192.0.2.{number}"' for number in range(60, 100))
+    names = f'[names]\n"www.lab.test" = [{addresses}]\n'
+    scenario = (
+        f'{names}[client]\ncurl = ["http://www.lab.test/"]\nresolver_options = ["edns0", "timeout:1", "attempts:1"]\n'
+    )
+    report, folder = play(tmp_path, scenario + "[wire.client]\nmtu = 576\n")
+    assert report["verdict"] == "inconclusive"
+    assert "larger than its link's MTU" in (folder / "run.json").read_text()
+
+
+@netns
+def test_free_order_carries_the_same_fetch(tmp_path: Path) -> None:
+    report, _, _ = run(tmp_path, '[wire]\norder = "free"\n', server="body = 300_000")
+    assert report["verdict"] == "pass"
+    assert report["connections"][0]["bytes"]["server"] > 300_000

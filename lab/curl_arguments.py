@@ -1,6 +1,6 @@
 """Which of a scenario's arguments make curl read or write files of the machine, or leave the lab by its sockets.
 
-Standard input is empty and standard output is kept: `-`, which stands for them, is no file, nor is writing to /dev/null.
+Standard input is empty and standard output is kept: `-`, which stands for them, is no file. Nor does /dev/null matter.
 """
 
 import re

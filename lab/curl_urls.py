@@ -160,7 +160,7 @@ def _is_exempt(host: str, noproxy: str | None) -> bool:
 def _detour(host: str, port: str, detours: Sequence[str]) -> tuple[str, str]:
     """Where the first of `--connect-to HOST1:PORT1:HOST2:PORT2` that fits leads; empty is any, or as it was."""
     for detour in detours:
-        first, first_port, second, second_port = (_fields(detour) + [""] * 4)[:4]
+        first, first_port, second, second_port = [*_fields(detour), "", "", "", ""][:4]
         if _host(first) in ("", host) and first_port in ("", port):
             return _host(second) or host, second_port or port
     return host, port
@@ -169,7 +169,7 @@ def _detour(host: str, port: str, detours: Sequence[str]) -> tuple[str, str]:
 def _is_resolved(host: str, port: str, resolved: Sequence[str]) -> bool:
     known = False
     for entry in resolved:
-        name, number = (_fields(entry.removeprefix("+").removeprefix("-")) + ["", ""])[:2]
+        name, number = [*_fields(entry.lstrip("+-")), "", ""][:2]
         if _host(name) in ("*", host) and number in ("*", port):
             known = not entry.startswith("-")  # --resolve -HOST:PORT forgets it
     return known

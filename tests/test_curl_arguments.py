@@ -322,10 +322,18 @@ def port() -> Iterator[str]:
 
 
 FORMS = [
-    *"""
-    marked @marked n@marked n=@marked n=<marked n=v;headers=@marked %output{marked} +n@marked n=(;headers=<marked
-    @n=marked ecl:@marked sha256//marked @marked=n -marked +marked %n@marked marked:x localhost/marked /dev/null -
-""".split()
+    *("marked", "@marked", "n@marked", "n=@marked", "n=<marked", "n=v;headers=@marked", "%output{marked}", "+n@marked"),
+    *(
+        "n=(;headers=<marked",
+        "@n=marked",
+        "ecl:@marked",
+        "sha256//marked",
+        "@marked=n",
+        "-marked",
+        "+marked",
+        "%n@marked",
+    ),
+    *("marked:x", "localhost/marked", "/dev/null", "-"),
 ]
 
 

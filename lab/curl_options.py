@@ -1,6 +1,6 @@
 """curl's options, and a command line read as curl reads it: which word is an option, which its argument, which a URL.
 
-The tables are those of curl 7.74 to 8.21. An option that isn't in them can't be vouched for.
+The tables are those of curl 7.74 to 8.23. An option that isn't in them can't be vouched for.
 """
 
 from collections.abc import Iterator, Sequence

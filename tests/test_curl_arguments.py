@@ -113,6 +113,7 @@ CHANGES = 0x20 | 0x100 | 0x200 | 0xC0 | 0x4  # IN_OPEN, IN_CREATE, IN_DELETE, IN
         ("--url @x", "--url reads a file of URLs"),
         ("http://a.test/[1-1001]", "http://a.test/[1-1001] is no pattern"),
         ("http://a.test/{x", "http://a.test/{x is no pattern"),
+        ("http://a.test/[1-3:3]", "http://a.test/[1-3:3] is no pattern"),
         ("--frobnicate", "--frobnicate is not known here"),
         ("--data-", "--data- can be --data-ascii, --data-binary, --data-raw, --data-urlencode; write it in full"),
         ("--no-output x", "--no-output is no option"),
@@ -487,6 +488,27 @@ def test_urls_are_what_the_real_curl_fetches(parts: list[list[str]], last: list[
     done = curl(*arguments)
     assert done.returncode != 2, done.stderr
     assert list(map(place, re.findall(r"<<(.*?)>>", done.stdout))) == list(map(place, urls(arguments)))
+
+
+PIECES = st.one_of(
+    st.sampled_from(["[1-3]", "[a-c:2]", "[01-3]", "{a,b}", "{,c}", "[3-1]", "[[::1]"]), st.sampled_from(r"{}[]-:,\02a")
+)
+
+
+@pytest.mark.needs("curl")
+@settings(max_examples=150)
+@given(pieces=st.lists(PIECES, max_size=5))
+def test_a_pattern_is_written_out_as_the_real_curl_does_or_refused(pieces: list[str], port: str) -> None:
+    pattern = f"a.test/{''.join(pieces)}"
+    done = curl("-w", "\n<<%{url_effective}>>\n", "--connect-to", f"::127.0.0.1:{port}", "--noproxy", "*", pattern)
+    fetched = re.findall("<<(.*?)>>", done.stdout)
+    assert ["http://" + url for url in stands_for(pattern, []) or []] == fetched
+
+
+@pytest.mark.needs("curl")
+def test_output_in_a_format_writes_a_file_since_curl_8(port: str, tmp_path: Path) -> None:
+    wrote = set() if curl("-V").stdout.startswith("curl 7") else {"marked"}
+    assert touched_with(tmp_path, port, "-w", r"\%%output{marked}x") == wrote
 
 
 def test_nothing_after_help_is_read() -> None:

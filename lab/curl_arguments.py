@@ -1,6 +1,6 @@
 """Which of a scenario's arguments make curl read or write files of the machine, or leave the lab by its sockets.
 
-Standard input is empty and standard output is kept: `-`, which stands for them, is no file. Nor does /dev/null matter.
+`-` is no file: standard input is empty, and standard output is kept. Writing to /dev/null is let through, too.
 """
 
 import re

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab.backend import ClientResult, Witness
-from lab.curl import curl_command
+from lab.curl.command import curl_command
 from lab.errors import StepError
 from lab.scenario.model import Scenario
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.curl_arguments import file_arguments, names_asked, urls
-from lab.curl_options import ENDINGS, OPTIONS, read_options
-from lab.curl_urls import MOST_URLS, host_and_port, stands_for
-from lab.scenario import load_scenario, pack
+from lab.curl.arguments import file_arguments, names_asked, urls
+from lab.curl.options import ENDINGS, OPTIONS, read_options
+from lab.curl.urls import MOST_URLS, host_and_port, stands_for
+from lab.scenario.load import load_scenario, pack
 
 URL = "http://a.test/"
 
@@ -151,7 +151,9 @@ def test_a_date_with_spaces_is_no_file() -> None:
 
 def test_the_scenarios_of_the_pack_touch_no_files() -> None:
     for path in pack():
-        assert file_arguments(load_scenario(path).client.curl) == []
+        assert [
+            file_arguments(command) for command in load_scenario(path).client.commands if file_arguments(command)
+        ] == []
 
 
 @pytest.mark.parametrize(

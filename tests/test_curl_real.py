@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.curl_arguments import FAULTY_FLAGS, RULES, file_arguments, urls
-from lab.curl_options import HARMLESS, OPTIONS, SHORT, WITHOUT_ARGUMENT
-from lab.curl_urls import host_and_port, stands_for
+from lab.curl.arguments import FAULTY_FLAGS, RULES, file_arguments, urls
+from lab.curl.options import HARMLESS, OPTIONS, SHORT, WITHOUT_ARGUMENT
+from lab.curl.urls import host_and_port, stands_for
 
 URL = "http://a.test/"
 CHANGES = 0x20 | 0x100 | 0x200 | 0xC0 | 0x4  # IN_OPEN, IN_CREATE, IN_DELETE, IN_MOVE, IN_ATTRIB

@@ -1,4 +1,4 @@
-"""Faults: each does to the chosen frames what it says, for real, counts its hits, and complains where it did nothing."""
+"""Faults: each does to the chosen frames what it says, counts its hits, and complains where it did nothing."""
 
 import json
 from pathlib import Path

@@ -8,13 +8,17 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab.bench import traces
 from lab.errors import BackendError
+from lab.netns.backend import NetnsBackend
 from lab.netns.isolation import require_linux
+from lab.run import run_scenario
+from lab.scenario.load import load_scenario
 from tests.conftest import HERE
 from tests.test_lab import INVOKE, LAB, invoke
 
@@ -219,7 +223,7 @@ def test_wrong_use_exits_2_and_makes_nothing(tmp_path: Path, words: list[str]) -
 
 def test_curl_arguments_that_curl_refuses_are_told_in_its_words(tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
-    path.write_text('[client]\ncurl = ["--no-such-option", "http://a/"]\n')
+    path.write_text('[names]\na = "192.0.2.80"\n[client]\ncurl = ["--max-time", "soon", "http://a/"]\n')
     done = invoke(*LAB, "--scenario", path, "--runs", tmp_path / "runs")
     assert done.returncode == 3
     assert "curl ended with status 2" in done.stderr
@@ -370,23 +374,23 @@ def test_a_curl_that_cannot_be_started_in_the_lab_is_said(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("nothing_stays")
-def test_curl_can_write_into_its_own_folder_alone(tmp_path: Path) -> None:
+def test_curl_can_write_nowhere_whatever_the_loader_overlooks(tmp_path: Path) -> None:
     path = tmp_path / "writes.toml"
     outside = tmp_path / "outside"
-    path.write_text(
-        f'[names]\na="192.0.2.9"\n[server]\nbody=9\n[client]\ncurl=["-o", "{outside}", "http://a/1", "-O", "http://a/inside"]\n'
-    )
-    invoke(*LAB, "--scenario", path, "--json", "--runs", tmp_path / "runs")
+    path.write_text('[names]\na="192.0.2.9"\n[server]\nbody=9\n[client]\ncurl=["http://a/1"]\n')
+    scenario = load_scenario(path)
+    commands = (("-o", str(outside), "http://a/1"), ("-O", "http://a/inside"))
+    scenario = replace(scenario, client=replace(scenario.client, commands=commands))
+    run = run_scenario(scenario, NetnsBackend(), tmp_path / "runs")
     assert not outside.exists()
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert [file.name for file in (folder / "client-files").iterdir()] == ["inside"]
-    assert "curl: (23)" in (folder / "client.log").read_text()
+    assert run.client is not None
+    assert run.client.exit_statuses == (23, 23)  # CURLE_WRITE_ERROR
 
 
 @pytest.mark.needs("root", "unshare")
 def test_the_machines_domain_is_not_searched(tmp_path: Path) -> None:
     path = tmp_path / "gone.toml"
-    path.write_text('[client]\ncurl = ["http://gone.lab.test/"]\n')
+    path.write_text('[names]\n"gone.lab.test" = { rcode = "NXDOMAIN" }\n[client]\ncurl = ["http://gone.lab.test/"]\n')
     command = [*INVOKE, *LAB, "--scenario", str(path), "--json", "--runs", str(tmp_path / "runs")]
     script = 'echo vm.corp.example > /proc/sys/kernel/hostname; exec "$@"'
     done = subprocess.run(

@@ -10,6 +10,7 @@ from lab.scenario.load import find_scenario, load_scenario, pack
 from lab.scenario.model import Response, Server
 
 CURL = 'curl = ["http://www.lab.test/"]\n'
+NAMES = '[names]\n"www.lab.test" = "192.0.2.80"\n'
 MINIMAL = f"[client]\n{CURL}"
 
 
@@ -69,13 +70,13 @@ def test_every_key_of_the_design_is_read(tmp_path: Path) -> None:
 
 def test_a_byte_order_mark_and_a_url_that_is_none_are_survived(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_bytes(b"\xef\xbb\xbf" + b'[client]\ncurl = ["http://["]\n')
+    path.write_bytes(b"\xef\xbb\xbf" + b'[client]\ncurl = ["-g", "http://["]\n')
     assert load_scenario(path).host is None
 
 
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(MINIMAL)
+    path.write_text(MINIMAL + NAMES)
     scenario = load_scenario(path)
     assert (scenario.server, scenario.server.close) == (Server(), "client")
     assert scenario.expected is None
@@ -105,6 +106,80 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "a port out of range": (MINIMAL + "port = 65536\n", "client.port: 65536"),
     "a deadline without a unit": (MINIMAL + "deadline = 10\n", "client.deadline: 10"),
     "a deadline of nothing": (MINIMAL + 'deadline = "0s"\n', "client.deadline: '0s'"),
+    "a leg's delay too long": (MINIMAL + '[wire.client]\ndelay = "11s"\n', "wire.client.delay: '11s'"),
+    "a rate without a unit": (MINIMAL + "[wire]\nbandwidth = 10\n", "wire.bandwidth: 10"),
+    "an MTU that no host need take": (MINIMAL + "[wire]\nmtu = 500\n", "wire.mtu: 500"),
+    "an MTU too small for IPv6": ("ipv6 = true\n" + MINIMAL + "[wire]\nmtu = 576\n", "wire.mtu: 576"),
+    "an order of another kind": (MINIMAL + '[wire]\norder = "any"\n', "wire.order: 'any'"),
+    "a fault without an instruction": (MINIMAL + '[[wire.fault]]\nby = "1s"\n', r"wire.fault\[1\]: has 0 of these"),
+    "a fault with two instructions": (
+        MINIMAL + '[[wire.fault]]\ndrop = "client SYN 1"\ndelay = "client SYN 1"\n',
+        r"wire.fault\[1\]: has 2 of these",
+    ),
+    "a fault for no kind of frame": (
+        MINIMAL + '[[wire.fault]]\ndrop = "client HELLO 1"\n',
+        r"fault\[1\].drop: .*HELLO",
+    ),
+    "a delay fault without its time": (
+        MINIMAL + '[[wire.fault]]\ndelay = "client SYN 1"\n',
+        r"fault\[1\].by: is missing",
+    ),
+    "a time for a fault that has none": (
+        MINIMAL + '[[wire.fault]]\ndrop = "client SYN 1"\nby = "1s"\n',
+        r"fault\[1\].by: there is no such key",
+    ),
+    "chance without a seed": (
+        MINIMAL + '[[wire.fault]]\ndrop = "client SYN all"\nchance = 0.5\n',
+        r"fault\[1\].chance: needs seed",
+    ),
+    "a frame dropped and doubled": (
+        MINIMAL + '[[wire.fault]]\ndrop = "client SYN all"\n[[wire.fault]]\nduplicate = "client SYN 2"\n',
+        r"mine.toml:6: wire.fault\[2\].duplicate: .*contradicts the fault .drop client SYN all",
+    ),
+    "one fault twice": (
+        MINIMAL + '[[wire.fault]]\ndrop = "client SYN 1"\n[[wire.fault]]\ndrop = "client SYN first 3"\n',
+        "both choose the same frames",
+    ),
+    "requests counted for a client that closes": (
+        MINIMAL + "[server]\nrequests = 2\n",
+        "server.requests: counts requests",
+    ),
+    "an end that nobody marks": (MINIMAL + "[server]\ncontent_length = false\n", "server.content_length: is false"),
+    "more pieces than bytes": (
+        MINIMAL + '[server]\nbody = 3\npieces = 4\npause = "1ms"\n',
+        "server.pieces: 4 won't do",
+    ),
+    "pieces without a pause": (MINIMAL + "[server]\nbody = 30\npieces = 4\n", "server.pieces: and pause go together"),
+    "a silence that speaks": (
+        MINIMAL + '[names]\na = { silent = true, addresses = ["192.0.2.1"] }\n',
+        "names.a: .*silent",
+    ),
+    "an answer of nothing": (MINIMAL + "[names]\na = { delay = '1s' }\n", "names.a: "),
+    "a turn that is none": (MINIMAL + "[names]\na = [{ silent = true }, { rcode = 'NOPE' }]\n", r"names.a\[2\].rcode"),
+    "an option of no resolver": (MINIMAL + 'resolver_options = ["slow"]\n', "client.resolver_options: "),
+    "IPv6 where it is off": (
+        MINIMAL + 'address = ["192.0.2.1", "2001:db8::1"]\n',
+        "client.address: has an IPv6 address, but IPv6 is off",
+    ),
+    "two hosts with one address": (MINIMAL + '[resolver]\naddress = "192.0.2.10"\n', "resolver.address: '192.0.2.10'"),
+    "inexact without a reason": ("exact = false\n" + MINIMAL, "exact: needs `because`"),
+    "a reason without being inexact": ('because = "x"\n' + MINIMAL, "because: explains"),
+    "a name that nobody knows": (
+        MINIMAL + '[names]\n"ww.lab.test" = "192.0.2.1"\n',
+        "mine.toml:2: client.curl.1.: www.lab.test is a name that nobody knows; did you mean 'ww.lab.test'",
+    ),
+    "an address that nobody has": (
+        NAMES + '[client]\ncurl = ["-v",\n  "http://192.0.2.81/"]\n',
+        r"mine.toml:5: client.curl\[2\]: 192.0.2.81 is an address that nobody has",
+    ),
+    "a file that curl would write": (
+        NAMES + '[client]\ncurl = [["http://www.lab.test/"], ["-O", "http://www.lab.test/x"]]\n',
+        r"client.curl\[2\]\[1\]: -O writes a file",
+    ),
+    "a port given twice": (
+        NAMES + '[client]\nport = 5000\ncurl = ["--local-port", "6000", "http://www.lab.test/"]\n',
+        "client.curl: has --local-port",
+    ),
     "a delay too long": (MINIMAL + '[wire]\ndelay = "11s"\n', "wire.delay: '11s'"),
     "no address": (MINIMAL + '[names]\n"www.lab.test" = ["300.1.1.1"]\n', 'names."www.lab.test": .300.1.1.1'),
     "a loopback address": (MINIMAL + '[names]\na = ["127.0.0.1"]\n', "names.a: '127.0.0.1'"),

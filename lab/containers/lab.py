@@ -12,7 +12,7 @@ from lab.containers.logs import POLL_S, Logs, see_log
 from lab.containers.sidecar import Sidecar, parse_counts
 from lab.containers.stream import STDOUT, Command
 from lab.containers.topology import Topology
-from lab.curl import curl_command
+from lab.curl.command import curl_command
 from lab.errors import StepError
 from lab.interrupts import uninterrupted
 from lab.scenario.model import Scenario

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lab.containers.network import Addresses, capacity
-from lab.curl import resolv_conf
+from lab.curl.command import resolv_conf
 from lab.errors import ScenarioError
 from lab.scenario.model import TTL_S, Answer, Name, Response, Route, Scenario, Server, WirePlan
 from lab.scenario.server import default_reason

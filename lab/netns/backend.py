@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lab import __version__
 from lab.backend import ClientResult, Witness
-from lab.curl import curl_command
+from lab.curl.command import curl_command
 from lab.errors import BackendError
 from lab.netns.isolation import require_linux
 from lab.scenario.model import Scenario

@@ -5,7 +5,7 @@ import os
 import socket
 from pathlib import Path
 
-from lab.curl import resolv_conf
+from lab.curl.command import resolv_conf
 from lab.netns import kernel
 from lab.scenario.model import Scenario
 
@@ -38,8 +38,8 @@ def _write_etc(folder: Path, scenario: Scenario) -> None:
     (folder / "nscd").mkdir()
 
 
-def isolate(etc: Path, files: Path, scenario: Scenario) -> None:
-    """In mount and host-name namespaces of its own: a private /etc at `etc`, and nothing to write but `files`.
+def isolate(etc: Path, scenario: Scenario) -> None:
+    """In mount and host-name namespaces of its own: a private /etc at `etc`, and nothing to write to.
 
     The /etc is in memory, so nothing of it stays when the process ends; an empty folder covers nscd's socket. Without a
     dot in the host name the C library searches no domain of the machine's (resolv.conf(5), `search`).
@@ -60,15 +60,14 @@ def isolate(etc: Path, files: Path, scenario: Scenario) -> None:
     kernel.mount(str(etc), "/etc", "", kernel.MS_BIND | kernel.MS_REC)
     for folder in {Path(path).resolve() for path in NSCD_FOLDERS if Path(path).is_dir()}:
         kernel.mount("/etc/nscd", str(folder), "", kernel.MS_BIND)
-    _forbid_writing_but(files)
-    os.chdir(files)
+    _forbid_writing()
+    os.chdir("/")
 
 
-def _forbid_writing_but(files: Path) -> None:
-    kernel.mount(str(files), str(files), "", kernel.MS_BIND)
+def _forbid_writing() -> None:
+    """The loader refuses arguments that write files; whatever it may overlook meets a read-only system."""
     try:
-        kernel.set_read_only("/", read_only=True, recursive=True)
-        kernel.set_read_only(str(files), read_only=False, recursive=False)
+        kernel.set_read_only("/")
     except OSError as error:
         if error.errno != errno.ENOSYS:  # before Linux 5.12 curl writes what its arguments say
             raise

@@ -56,13 +56,11 @@ def mount(source: str, target: str, kind: str, flags: int) -> None:
     _check(result, f"mount {target}")
 
 
-def set_read_only(target: str, *, read_only: bool, recursive: bool) -> None:
-    """Make the mount at `target` read-only or writable (mount_setattr, Linux 5.12)."""
-    flag = MOUNT_ATTR_RDONLY
-    attributes = struct.pack("QQQQ", flag if read_only else 0, 0 if read_only else flag, 0, 0)
-    how = AT_RECURSIVE if recursive else 0
+def set_read_only(target: str) -> None:
+    """Make the mount at `target` read-only and all mounts below it read-only (mount_setattr, Linux 5.12)."""
+    attributes = struct.pack("QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
     number, size = ctypes.c_long(SYS_MOUNT_SETATTR), ctypes.c_size_t(len(attributes))
-    _check(_libc.syscall(number, AT_FDCWD, os.fsencode(target), how, attributes, size), f"mount {target}")
+    _check(_libc.syscall(number, AT_FDCWD, os.fsencode(target), AT_RECURSIVE, attributes, size), f"mount {target}")
 
 
 def prctl(option: int, value: int) -> None:

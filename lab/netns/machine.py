@@ -5,11 +5,10 @@ import select
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lab.curl import curl_command
+from lab.curl.command import curl_command
 from lab.errors import StepError
 from lab.netns import client, kernel, resolver, server
 from lab.netns.host import Host, create_host, dropped_frames, mac_of
@@ -101,25 +100,21 @@ class Machine:
         The one that is still busy at the scenario's deadline is killed, and has None.
         """
         deadline = time.monotonic() + self._scenario.client.deadline_s
-        files = self._folder / "client-files"
-        files.mkdir()
         statuses: list[int | None] = []
         for arguments in self._scenario.client.commands:
-            statuses.append(self._run_curl(arguments, files, deadline))
+            statuses.append(self._run_curl(arguments, deadline))
             if statuses[-1] is None:
                 break
-        with suppress(OSError):
-            files.rmdir()  # unless curl has left something there
         return statuses
 
-    def _run_curl(self, arguments: tuple[str, ...], files: Path, deadline: float) -> int | None:
+    def _run_curl(self, arguments: tuple[str, ...], deadline: float) -> int | None:
         command = curl_command(self._curl, arguments, self._scenario.client.port)
         etc = self._folder / "client-etc"
         etc.mkdir()
         complaint, complaint_writer = os.pipe()
         pid = os.fork()
         if pid == 0:
-            run_forked(lambda: self._be_client(command, etc, files, complaint_writer))
+            run_forked(lambda: self._be_client(command, etc, complaint_writer))
         os.close(complaint_writer)
         curl = os.pidfd_open(pid)
         ended = self._carry(lambda _: _is_readable(curl), deadline, [curl])
@@ -134,14 +129,14 @@ class Machine:
             raise StepError("client", f"curl could not be started: {why}", "see what is missing: invoke doctor")
         return os.waitstatus_to_exitcode(status) if ended else None
 
-    def _be_client(self, command: list[str], etc: Path, files: Path, complaint: int) -> None:
+    def _be_client(self, command: list[str], etc: Path, complaint: int) -> None:
         """Become curl; what keeps it from that goes to the pipe `complaint`, which exec closes."""
         redirect_output(self._folder / "client.log")
         self._enter("client")
         body = os.open(self._folder / "client.out", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(body, 1)
         try:
-            client.isolate(etc, files, self._scenario)
+            client.isolate(etc, self._scenario)
             os.execve(command[0], command, client.ENVIRONMENT)  # noqa: S606 - a list, and no shell wanted
         except OSError as error:
             os.write(complaint, f"{error.filename or command[0]}: {error.strerror}".encode())

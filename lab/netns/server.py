@@ -113,10 +113,12 @@ class _Connection:
         text = render_response(
             response,
             is_head=request.method == b"HEAD",
-            says_length=self.behaviour.content_length,
+            says_length=not is_last if self.behaviour.content_length is None else self.behaviour.content_length,
             says_close=asked_to or (is_last and self.behaviour.close == "server"),
         )
         self.is_busy = True
+        if asked_to and not is_last:
+            self._let_fin_ride()
         self.loop.later(response.think_s, partial(self._respond, text, response, closes=asked_to or is_last))
 
     def _respond(self, text: bytes, response: Response, *, closes: bool) -> None:
@@ -141,7 +143,7 @@ class _Connection:
     def _close_first(self) -> None:
         """Close before the client does: when the scenario says so, or once the response is acknowledged.
 
-        In the latter case the FIN or RST is a segment of its own. A client that asked for it is not kept waiting.
+        In the latter case the FIN or RST is a segment of its own.
         """
         if self.behaviour.close_after_s is not None and self.behaviour.close != "client":
             self.loop.later(self.behaviour.close_after_s, self._close)
@@ -149,6 +151,10 @@ class _Connection:
             self._close()
         else:
             self.loop.later(ACKED_POLL_S, self._close_first)
+
+    def _let_fin_ride(self) -> None:
+        """Have the response's last segment carry the FIN, too: a client that knows where it ends closes at once."""
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
 
     def _unacknowledged(self) -> int:
         """Bytes that the client has not acknowledged."""

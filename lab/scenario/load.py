@@ -4,23 +4,21 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping
-from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from analysis.errors import InputError
 from analysis.sequence import Sequence, parse_sequence
 from lab.errors import ScenarioError
 from lab.scenario.client import load_client
+from lab.scenario.commands import check_commands, first_host
 from lab.scenario.model import (
     CLIENT_ADDRESS,
     CLIENT_ADDRESS_6,
     RESOLVER_ADDRESS,
     Address,
     Addresses,
-    Client,
     Name,
     Role,
     Scenario,
@@ -98,6 +96,7 @@ def _scenario(table: Table) -> Scenario:
     host = expect.take("host", None, hostname, "a host name")
     expect.finish()
     table.finish()
+    check_commands(table.file, client, names, addresses)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)[:LONGEST_NAME]
     return Scenario(
         name=name,
@@ -114,7 +113,7 @@ def _scenario(table: Table) -> Scenario:
         client=client,
         wire=wire,
         expected=expected,
-        host=host or _first_host(client),
+        host=host or first_host(client),
     )
 
 
@@ -162,15 +161,6 @@ def _own(table: Table, usual: IPv4Address, usual_6: IPv6Address | None, *, ipv6:
     if 6 in versions and not ipv6:
         raise table.contradicts("address", "has an IPv6 address, but IPv6 is off", "switch it on: ipv6 = true")
     return (*given, *([usual_6] if ipv6 and usual_6 and 6 not in versions else []))
-
-
-def _first_host(client: Client) -> str | None:
-    """The host of the first URL that the client fetches."""
-    for argument in client.commands[0]:
-        if argument.startswith("http://"):
-            with suppress(ValueError):  # no URL: curl will say so
-                return urlsplit(argument).hostname
-    return None
 
 
 def _expected(table: Table) -> Sequence | None:

@@ -81,7 +81,7 @@ class Server:
 
     If it is the server (`close` is "server" or "reset"), then after `requests` of them. `close_after_s` is counted from
     its response, or from the client's close where that comes first; None: once the response is acknowledged, or at
-    once. `content_length` is whether responses say how long they are; else their end is the close (RFC 9112 §6.3).
+    once. `content_length` is whether the last response says how long it is; else its end is the close (RFC 9112 §6.3).
     """
 
     port: int = 80
@@ -90,7 +90,7 @@ class Server:
     close: str = "client"
     close_after_s: float | None = None
     requests: int = 1
-    content_length: bool = True
+    content_length: bool | None = None
     route: Route = Route()
 
     def answer(self, target: str) -> Response:

@@ -31,12 +31,7 @@ def load_server(table: Table) -> Server:
     content_length = table.take("content_length", None, truth, "true or false")
     if content_length is False and close == "client":
         why = "is false, but the client closes first: it would wait for ever for the end of the response"
-        table.left["content_length"] = False
         raise table.contradicts("content_length", why, "leave it out, or let the server close first: close = 'server'")
-    if content_length is None:
-        content_length = close == "client"
-    if requests > 1 and not content_length:
-        content_length = True  # only the close could end a response without it, and there is one at the last alone
     route = load_route(table)
     table.finish()
     return Server(port, response, paths, close, close_after_s, requests, content_length, route)

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from itertools import islice, product
 from urllib.parse import unquote
 
-from lab.curl_options import Used, operations
+from lab.curl.options import Used, operations
 
 MOST_URLS = 1000  # of one argument
 GUESSED = ("ftp", "dict", "ldap", "imap", "smtp", "pop3")  # by the host's first label; else http

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 from email.utils import parsedate_tz
 
-from lab.curl_options import HARMLESS, Used, operations
-from lab.curl_urls import MOST_URLS, PROXIES, names_asked, stands_for, urls, with_scheme
+from lab.curl.options import HARMLESS, Used, operations
+from lab.curl.urls import MOST_URLS, PROXIES, names_asked, stands_for, urls, with_scheme
 
 __all__ = ["file_arguments", "names_asked", "urls"]
 

@@ -151,9 +151,7 @@ def test_a_date_with_spaces_is_no_file() -> None:
 
 def test_the_scenarios_of_the_pack_touch_no_files() -> None:
     for path in pack():
-        assert [
-            file_arguments(command) for command in load_scenario(path).client.commands if file_arguments(command)
-        ] == []
+        assert not any(file_arguments(command) for command in load_scenario(path).client.commands)
 
 
 @pytest.mark.parametrize(

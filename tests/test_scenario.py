@@ -68,9 +68,9 @@ def test_every_key_of_the_design_is_read(tmp_path: Path) -> None:
     assert scenario.expected.form == "shape"
 
 
-def test_a_byte_order_mark_and_a_url_that_is_none_are_survived(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_no_url_at_all_are_survived(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_bytes(b"\xef\xbb\xbf" + b'[client]\ncurl = ["-g", "http://["]\n')
+    path.write_bytes(b"\xef\xbb\xbf" + b'[client]\ncurl = ["--version"]\n')
     assert load_scenario(path).host is None
 
 
@@ -116,11 +116,11 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         MINIMAL + '[[wire.fault]]\ndrop = "client SYN 1"\ndelay = "client SYN 1"\n',
         r"wire.fault\[1\]: has 2 of these",
     ),
-    "a fault for no kind of frame": (
+    "a fault for no kind": (
         MINIMAL + '[[wire.fault]]\ndrop = "client HELLO 1"\n',
         r"fault\[1\].drop: .*HELLO",
     ),
-    "a delay fault without its time": (
+    "a delay without a time": (
         MINIMAL + '[[wire.fault]]\ndelay = "client SYN 1"\n',
         r"fault\[1\].by: is missing",
     ),
@@ -140,7 +140,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         MINIMAL + '[[wire.fault]]\ndrop = "client SYN 1"\n[[wire.fault]]\ndrop = "client SYN first 3"\n',
         "both choose the same frames",
     ),
-    "requests counted for a client that closes": (
+    "requests counted in vain": (
         MINIMAL + "[server]\nrequests = 2\n",
         "server.requests: counts requests",
     ),

@@ -1,5 +1,6 @@
 """The report: everything that the analysis says of a capture, as values."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,12 +10,16 @@ from analysis.rules.case import Case
 from analysis.rules.judge import Finding, judge, verdict_of
 from analysis.sequence import Sequence, exact_sequence, shape_of
 from analysis.story import Story, choose_story, find_stories
+from analysis.testimony import Kernels, Testimony, compare
 from analysis.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A capture analysed. `story` is the one that was chosen, `why` the reason; doubts and sequences are its."""
+    """A capture analysed. `story` is the one that was chosen, `why` the reason; doubts and sequences are its.
+
+    `kernels`: what the hosts' own kernels said of a connection, by its index; empty where nobody asked them.
+    """
 
     traffic: Traffic
     stories: tuple[Story, ...]
@@ -25,6 +30,7 @@ class Report:
     shape: Sequence
     findings: tuple[Finding, ...]
     verdict: Literal["pass", "fail", "inconclusive"]
+    kernels: Mapping[int, Kernels]
 
     @property
     def capture(self) -> Capture:
@@ -36,15 +42,23 @@ class Report:
         return "incomplete" if any(doubt.needed for doubt in self.doubts) else self.capture.health
 
 
-def make_report(capture: Capture, host: str | None = None, expected: Sequence | None = None) -> Report:
+def make_report(
+    capture: Capture,
+    host: str | None = None,
+    expected: Sequence | None = None,
+    testimony: Iterable[Testimony] = (),
+) -> Report:
     """Analyse `capture`: the story of `host`, or the one that stands out, judged by the rules.
 
     `expected` is a scenario's sequence, in either form; without it the ordinary fetch is the measure.
+    `testimony`: what the hosts' kernels said while it was captured.
     """
     traffic = Traffic(capture)
     stories = find_stories(traffic)
     story, why = choose_story(stories, host)
     exact = exact_sequence(story) if story else Sequence((), "exact")
     doubts = examine(traffic, story)
-    findings = judge(Case(traffic, doubts, story, exact, expected))
-    return Report(traffic, stories, story, why, doubts, exact, shape_of(exact), findings, verdict_of(findings))
+    kernels = compare(traffic.connections, tuple(testimony))
+    findings = judge(Case(traffic, doubts, story, exact, expected, kernels))
+    shape = shape_of(exact)
+    return Report(traffic, stories, story, why, doubts, exact, shape, findings, verdict_of(findings), kernels)

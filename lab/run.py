@@ -109,11 +109,13 @@ def _analyse(run: Run) -> "Report":
             read_capture,  # late: the Docker backend has time to load it while compose works
         )
         from analysis.report import make_report
+        from analysis.testimony import read_testimony
 
     path = run.folder / "capture.pcap"
     capture = read_capture(path)
     health: Health = "incomplete" if run.doubts or capture.problems else "complete"
     capture = replace(capture, path=path.name, health=health, problems=(*capture.problems, *run.doubts))
-    report = make_report(capture, run.scenario.host, run.scenario.expected)
+    testimony = read_testimony(run.witness.facts.get("sockets", ()))
+    report = make_report(capture, run.scenario.host, run.scenario.expected, testimony)
     # what the lab itself did (stopped curl, lost frames) is nobody's failure, whatever it looks like
     return replace(report, verdict="inconclusive") if run.doubts else report

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
+from lab.socket_table import Connection
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Whether every TCP connection has come to its end, and whether the server began any of these ends."""
+    """Whether every TCP connection has come to its end, whether the server began any of these ends; the connections."""
 
     all_closed: bool = False
     server_first: bool = False
+    connections: tuple[Connection, ...] = ()
 
 
 def read_ending(capture: Path) -> Ending:
@@ -19,10 +22,12 @@ def read_ending(capture: Path) -> Ending:
     from analysis.packets.decode import decode
     from analysis.tcp.connections import find_connections
 
-    closes = [connection.close for connection in find_connections(decode(read_capture(capture).frames))]
+    connections = find_connections(decode(read_capture(capture).frames))
+    closes = [connection.close for connection in connections]
     return Ending(
         all(close.complete or close.variant in ("reset", "refused") for close in closes),
         any(close.first_closer == "server" for close in closes),
+        tuple(Connection((*one.client,), (*one.server,)) for one in connections),
     )
 
 

@@ -1,11 +1,13 @@
 """What a rule is given, and what it answers."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from analysis.health import Doubt
 from analysis.sequence import Sequence
 from analysis.story import Story
+from analysis.testimony import Kernels
 from analysis.traffic import Traffic
 
 
@@ -26,13 +28,17 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A story under judgement. `story` is None where the capture holds none; `expected` is the scenario's."""
+    """A story under judgement. `story` is None where the capture holds none; `expected` is the scenario's.
+
+    `kernels`: what the hosts' kernels said, by the connection's index.
+    """
 
     traffic: Traffic
     doubts: tuple[Doubt, ...]
     story: Story | None
     sequence: Sequence
     expected: Sequence | None
+    kernels: Mapping[int, Kernels] = field(default_factory=dict)
 
     @property
     def story_frames(self) -> tuple[int, ...]:

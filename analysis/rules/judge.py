@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from analysis.rules import dns, http, tcp
+from analysis.rules import dns, http, kernel, tcp
 from analysis.rules.case import Case, Outcome
 from analysis.sequence import Sequence, shape_of
 
@@ -107,6 +107,7 @@ RULES = (
     Rule("http.host", "The request names the host looked up", "RFC 9110 §7.2", http.host),
     Rule("http.complete", "Messages are as long as they say", "RFC 9112 §6.3", http.complete, OUTCOME),
     Rule("tcp.close", "Both sides closed, both FINs acknowledged", "RFC 9293 §3.6", tcp.close, OUTCOME),
+    Rule("tcp.kernel", "The kernels' own states are those inferred", "RFC 9293 §3.3.2", kernel.kernel),
     Rule("expect.sequence", "The sequence is the expected one", "", _sequence),
 )
 
@@ -123,9 +124,9 @@ def judge(case: Case) -> tuple[Finding, ...]:
         finding = findings[index]
         if as_expected and rule.is_outcome and finding.status in ("fail", "inconclusive"):
             findings[index] = replace(finding, status="skip", hint="the scenario expects it so", needed="")
-    if case.expected is None:
-        findings.pop()
-    return tuple(findings)
+    unasked = {"expect.sequence"} if case.expected is None else set()
+    unasked |= set() if case.kernels else {"tcp.kernel"}
+    return tuple(finding for finding in findings if finding.rule not in unasked)
 
 
 def verdict_of(findings: tuple[Finding, ...]) -> Literal["pass", "fail", "inconclusive"]:

@@ -19,7 +19,8 @@ from analysis.sequence import OPTION_NAMES, exact_sequence, flag_word, shape_of
 from analysis.story import Story
 from analysis.tcp.connection import Connection
 from analysis.tcp.events import SENT_AGAIN
-from analysis.tcp.segment import Role, Segment
+from analysis.tcp.segment import ROLES, Role, Segment
+from analysis.testimony import Kernels
 from analysis.text import json_without_commands
 from analysis.tls import Tls
 from analysis.views.frames import frame_lines
@@ -144,7 +145,8 @@ def _edns(lookup: Lookup) -> dict[str, Any] | None:
 
 def _connections(report: Report) -> Iterator[dict[str, Any]]:
     for connection, carried in zip(report.traffic.connections, report.traffic.carried, strict=True):
-        yield _connection(connection, carried)
+        kernels = report.kernels.get(connection.index)
+        yield {**_connection(connection, carried), "kernel": None if kernels is None else _kernel(kernels)}
         connection.forget()
 
 
@@ -187,6 +189,23 @@ def _connection(connection: Connection, carried: Carried) -> dict[str, Any]:
         "events": [event._asdict() for event in connection.events],
         "protocol": carried.protocol,
         "tls": None if carried.tls is None else _tls(carried.tls),
+    }
+
+
+def _kernel(kernels: Kernels) -> dict[str, Any]:
+    """Each kernel's last word on the connection, and every look."""
+    last = {role: kernels.last(role) for role in ROLES}
+    return {
+        **{role: None if one is None else one.look.state for role, one in last.items()},
+        "looks": [
+            {
+                **one.look._asdict(),
+                "inferred": one.inferred,
+                "agreement": one.agreement,
+                "why": one.why,
+            }
+            for one in kernels.looks
+        ],
     }
 
 

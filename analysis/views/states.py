@@ -1,6 +1,7 @@
 """The page on TCP's states, made of the transition table itself: `docs/states.md`."""
 
 from analysis.tcp.states import TRANSITIONS
+from analysis.testimony import UNSEEN, WAITING
 
 HEAD = """# The states of a connection, as a capture shows them
 
@@ -20,6 +21,23 @@ From every state a reset, sent or received, leads to CLOSED (RFC 9293 §3.5.2, �
 its receiver can't expect (RFC 5961 §3.2). A FIN behind numbers that were not captured counts as received when its
 receiver acknowledges it. An event that the table doesn't have for a state changes nothing. A connection whose
 beginning was not captured begins in ESTABLISHED.
+
+## What the kernels say
+
+In a run of the lab the inference has a witness. Between two frames, while nothing moves, the lab asks the hosts'
+kernels for the states of their sockets: on netns the client before every frame, a server whenever it has had just the
+frames captured so far; on Docker each once, at the end. The report has their answers beside the states inferred
+(`connections[].kernel`), and the rule `tcp.kernel` compares them. A kernel that has no socket of a connection is in
+CLOSED; LISTEN, said by a server, means that it has none but the one that listens. Any difference fails, but these:
+
+| the trace | the kernel | why no segment shows it |
+| --- | --- | --- |
+"""
+LOST = """
+The last two hold only while bytes of that side are not acknowledged, or the peer's window is closed. And where the
+lab's own wire has lost or damaged a segment, its receiver may be in any state between the one before it and the one
+inferred, until a later segment has brought the same; and a sender whose FIN or reset was lost before it was captured
+may be in the state that this led to.
 """
 
 
@@ -32,7 +50,8 @@ def states_page() -> str:
     lines += [f"    {_id(before)} --> {_id(after)}: {event}" for (before, event), after in TRANSITIONS.items()]
     lines += ["    TIME_WAIT --> [*]", "```", "", "| state | event | next state |", "| --- | --- | --- |"]
     lines += [f"| {before} | {event} | {after} |" for (before, event), after in TRANSITIONS.items()]
-    return "\n".join(lines) + "\n" + TAIL
+    unseen = [f"| {trace} | {kernel} | {why} |" for (trace, kernel), why in {**UNSEEN, **WAITING}.items()]
+    return "\n".join(lines) + "\n" + TAIL + "\n".join(unseen) + "\n" + LOST
 
 
 def _id(state: str) -> str:

@@ -5,6 +5,7 @@ from analysis.report import Report
 from analysis.rules.judge import Finding
 from analysis.text import listed, plural, printable, some, without_commands
 from analysis.views.frames import frame_lines
+from analysis.views.kernels import kernel_lines
 from analysis.views.phases import Phase, phases
 from analysis.views.style import Style, columns, wrap
 
@@ -20,6 +21,7 @@ def render(report: Report, style: Style, *, with_explanations: bool = False) -> 
         _about(report, style),
         _frames(report, style, explain(report) if with_explanations else {}),
         *(_phase(phase, style) for phase in phases(report)),
+        _kernels(report, style),
         _findings(report, style),
         _sequence(report, style),
         _verdict(report, style),
@@ -91,6 +93,16 @@ def _phase(phase: Phase, style: Style) -> list[str]:
         else:
             lines.append(_row(row.frame, row.left, packet, row.right, width))
     return lines
+
+
+def _kernels(report: Report, style: Style) -> list[str]:
+    lines = kernel_lines(report)
+    if not lines:
+        return []
+    head = style.wrapped("Sockets: what each host's own kernel says of its end, beside the trace", "", "  ")
+    head[0] = head[0].replace("Sockets", _heading(style, "Sockets"), 1)
+    width = max(len(end) for end, _ in lines) + 4
+    return [*head, *(part for end, text in lines for part in style.wrapped(text, f"  {end}".ljust(width), " " * width))]
 
 
 def _row(frame: int, left: str, packet: str, right: str, width: int) -> str:

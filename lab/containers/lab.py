@@ -10,6 +10,7 @@ from lab.containers.engine import Engine, engine_errors
 from lab.containers.image import Image
 from lab.containers.logs import POLL_S, Logs, see_log
 from lab.containers.sidecar import Sidecar, parse_counts
+from lab.containers.sockets import look_at_sockets
 from lab.containers.stream import STDOUT, Command
 from lab.containers.topology import Topology
 from lab.curl.command import curl_command
@@ -132,13 +133,27 @@ class DockerLab:
         """Have the last sentinel captured, stop tcpdump, read what it counted; then start to take the lab down."""
         sidecar = self._following()
         with engine_errors("stop"):
+            sockets = self._look_at_sockets()
             sidecar.finish(SENTINEL_S)
             counts = self._stop_tcpdump()
             self._logs.keep()
         self._topology.take_down()  # while the caller analyses
         self._is_down = True
-        facts = {**self._facts, "frame_count": sidecar.frame_count, "sidecar": counts}
+        facts = {**self._facts, "frame_count": sidecar.frame_count, "sidecar": counts, "sockets": sockets}
         return Witness((*sidecar.doubts(counts, self._logs.last_line_read("sidecar")), *self._race()), facts)
+
+    def _look_at_sockets(self) -> list[dict[str, object]]:
+        """What the kernels say of the connections, once nothing moves any more."""
+        if self._ending is None or not self._ending.all_closed:
+            return []
+        import docker.errors
+
+        topology, count = self._topology, self._following().frame_count
+        hosts = {str(topology.addresses.resolver): "resolver"}
+        with suppress(docker.errors.APIError):  # a host that has died says nothing
+            containers = {role: topology.container(role) for role in ("client", "resolver", "server")}
+            return look_at_sockets(self._engine, containers, self._ending.connections, hosts, count)
+        return []
 
     def _race(self) -> tuple[str, ...]:
         """What nginx may do of its own accord, to requests that curl was told to make: no scenario has it here."""

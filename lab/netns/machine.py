@@ -13,6 +13,7 @@ from lab.errors import StepError
 from lab.netns import client, kernel, resolver, server
 from lab.netns.host import Host, create_host, dropped_frames, mac_of
 from lab.netns.sidecar import Sidecar
+from lab.netns.sockets import SocketTables
 from lab.netns.supervisor import redirect_output, run_forked
 from lab.netns.wire import Wire
 from lab.scenario.model import ROLES, Address, Role, Route, Scenario
@@ -34,6 +35,7 @@ class Machine:
         self._hosts = _create_hosts(scenario)
         self._services: dict[Role, int] = {}  # role → pidfd
         self._sidecar: Sidecar | None = None
+        self._sockets = SocketTables(list(self._hosts.values()))
         self._wire: Wire | None = None
 
     def handle(self, step: str) -> Any:
@@ -92,7 +94,7 @@ class Machine:
     def start_capture(self) -> None:
         """Put wire and sidecar between the hosts."""
         self._sidecar = Sidecar(self._folder / "capture.pcap")
-        self._wire = Wire(list(self._hosts.values()), self._sidecar, self._scenario.wire)
+        self._wire = Wire(list(self._hosts.values()), self._sidecar, self._sockets, self._scenario.wire)
 
     def run_client(self) -> list[int | None]:
         """Run the client's commands in turn, each to its end; their exit statuses, as far as they were run.
@@ -172,6 +174,7 @@ class Machine:
         assert self._wire is not None  # noqa: S101 - the steps come in order
         assert self._sidecar is not None  # noqa: S101
         self._sidecar.close()
+        sockets = self._sockets.facts(self._sidecar.frame_count, self._wire.arrived())
         dropped: dict[str, int] = {}
         for host in self._hosts.values():
             kernel.setns(host.namespace, kernel.CLONE_NEWNET)
@@ -181,6 +184,7 @@ class Machine:
             "dropped_for_want_of_queue": dropped,
             "doubts": self._wire.doubts,
             **self._wire.facts(),
+            **sockets,
             "sysctls": {host.role: dict(host.sysctls) for host in self._hosts.values()},
             "addresses": {host.role: [str(address) for address in host.addresses] for host in self._hosts.values()},
         }

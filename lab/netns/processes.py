@@ -4,20 +4,24 @@ The reader is init of the lab's own PID namespace, so every other process there 
 """
 
 import os
+from collections.abc import Callable
 
 BLOCKED = frozenset("SZTtIXx")  # asleep, stopped or gone; R runs, D and W are about to
 INIT = "1"
 
 
-def all_blocked() -> bool:
-    """Whether there was a moment at which every thread of the lab was blocked.
+def all_blocked(meanwhile: Callable[[], None] = lambda: None) -> bool:
+    """Whether there was a moment at which every thread of the lab was blocked; `meanwhile` is called in that moment.
 
     One look at each in turn doesn't tell: a thread may wake one already looked at and then block. So
     look twice: whoever is blocked both times, and did not block anew in between, was blocked all
     the while; and all those whiles overlap between the two looks.
     """
     first = _look()
-    return first is not None and first == _look()
+    if first is None:
+        return False
+    meanwhile()
+    return first == _look()
 
 
 def _look() -> list[tuple[str, str]] | None:

@@ -23,6 +23,7 @@ from lab.netns.faults import Faults
 from lab.netns.host import Host
 from lab.netns.processes import all_blocked
 from lab.netns.sidecar import Sidecar
+from lab.netns.sockets import SocketTables
 from lab.scenario.model import ROLES, Role, WirePlan
 
 LARGEST_FRAME = 65_536
@@ -30,6 +31,7 @@ ETHERNET_HEADER = 14
 POLL_S = 0.0001  # how long to wait for a busy process before looking again; `select` counts µs
 LEAD_S = 0.0005  # so long before a frame is due the processes are looked at: that takes time, and would make it late
 LOOK_AGAIN_S = 0.005  # to see the seconds of quiet grow
+LARGEST_SYN = 134  # bytes of a frame: Ethernet, IPv6 and TCP with 60 bytes of options at most
 GROUP_BIT = 0x01  # of a MAC's first byte: broadcast and multicast
 READS_AT_ONCE = 64  # of one TAP, in free order, before the others' turn
 FLUSH_S = 0.02  # in free order: how long a frame waits to be overtaken
@@ -40,6 +42,7 @@ class _Queued(NamedTuple):
     number: int
     target: Host
     frame: bytes
+    captured_as: int | None  # its number in the capture, of a frame of the client's
 
 
 class _Held(NamedTuple):
@@ -55,11 +58,13 @@ class _Held(NamedTuple):
 class Wire:
     """Joins `hosts`, one of which is the client, as `plan` says."""
 
-    def __init__(self, hosts: Sequence[Host], sidecar: Sidecar, plan: WirePlan) -> None:
+    def __init__(self, hosts: Sequence[Host], sidecar: Sidecar, sockets: SocketTables, plan: WirePlan) -> None:
         self._taps = {host.tap: host for host in hosts}
         self._by_mac = {host.mac: host for host in hosts}
         self._sidecar = sidecar
+        self._sockets = sockets
         self._plan = plan
+        self._is_free = plan.order == "free"
         self._legs = _Legs(plan)
         self._faults = Faults(plan.faults)
         self._queue: list[_Queued] = []
@@ -75,7 +80,7 @@ class Wire:
         `deadline` is on the monotonic clock; False if it came first. A `watched` descriptor that becomes
         readable (a process that ended) interrupts a wait, nothing else.
         """
-        if self._plan.order == "free":
+        if self._is_free:
             return self._run_free(until, deadline, watched)
         while True:
             now = time.monotonic()
@@ -84,12 +89,13 @@ class Wire:
             if self._drain():
                 self._last_activity = time.monotonic()
                 continue
-            if not all_blocked():
+            if not all_blocked(self._ask_kernels):
                 self._last_activity = time.monotonic()
                 self._wait(POLL_S, ())
                 continue
             if self._drain():
                 continue
+            self._sockets.keep()
             if self._queue and self._queue[0].due <= time.monotonic() + LEAD_S:
                 if not self._wait(self._queue[0].due - time.monotonic(), ()):
                     self._deliver()
@@ -119,6 +125,17 @@ class Wire:
             if now >= deadline:
                 return False
 
+    def _ask_kernels(self) -> None:
+        self._sockets.ask(self._sidecar.frame_count, self.arrived())
+
+    def arrived(self) -> int | None:
+        """How many frames of the capture have passed the servers' links, too; None if not exactly the first ones."""
+        waiting = [*(one.captured_as for one in self._queue), *(one.captured_as for one in self._held.values())]
+        on_the_way = set(waiting)  # None in it: one that is to be captured yet
+        captured = self._sidecar.frame_count
+        count = captured - len(on_the_way)
+        return count if on_the_way == set(range(count + 1, captured + 1)) else None
+
     def _next_due(self) -> float:
         look_again = time.monotonic() + LOOK_AGAIN_S
         return min(self._queue[0].due, look_again) if self._queue else look_again
@@ -146,24 +163,29 @@ class Wire:
             kind = f"0x{frame[12:14].hex()}"
             self._filtered[kind] = self._filtered.get(kind, 0) + 1
             return
+        if not self._is_free or len(frame) <= LARGEST_SYN:
+            self._sockets.sent(frame, source.role, target.role)
         captured_as = None
         if source.role == "client":
             self._sidecar.write(frame)
             captured_as = self._sidecar.frame_count
         if len(frame) - ETHERNET_HEADER > target.mtu:
             self._too_large[target.role] = self._too_large.get(target.role, 0) + 1
+            self._sockets.lost(frame, source.role, captured_as, self._sidecar.frame_count)
             return
         now = time.monotonic()
         if not self._plan.faults:
-            self._enqueue(source, target, frame, now, 0.0)
+            self._enqueue(source, target, frame, now, 0.0, captured_as)
             return
         fate = self._faults.fate(source.role, frame, captured_as, now - self._start)
+        if frame not in fate.copies:
+            self._sockets.lost(frame, source.role, captured_as, self._sidecar.frame_count)
         if fate.held_by is not None and fate.copies and (source.role, target.role) not in self._held:
             held = _Held(fate.held_by, target, fate.copies, fate.delay_s, captured_as)
             self._held[source.role, target.role] = held
             return
         for copy in fate.copies:
-            self._enqueue(source, target, copy, now, fate.delay_s)
+            self._enqueue(source, target, copy, now, fate.delay_s, captured_as)
         if fate.copies:
             self._let_follow(source, target, now)
 
@@ -174,7 +196,7 @@ class Wire:
             return
         self._faults.hit(held.fault, held.copies[0], held.captured_as, now - self._start)
         for copy in held.copies:
-            self._enqueue(source, target, copy, now, held.delay_s)
+            self._enqueue(source, target, copy, now, held.delay_s, held.captured_as)
 
     def _release_held(self) -> bool:
         """Let go of frames that nothing came to overtake; whether there were any."""
@@ -183,18 +205,22 @@ class Wire:
         for (sender, _), held in waiting:
             source = next(host for host in self._taps.values() if host.role == sender)
             for copy in held.copies:
-                self._enqueue(source, held.target, copy, time.monotonic(), held.delay_s)
+                self._enqueue(source, held.target, copy, time.monotonic(), held.delay_s, held.captured_as)
         return bool(waiting)
 
-    def _enqueue(self, source: Host, target: Host, frame: bytes, now: float, delay_s: float) -> None:
+    def _enqueue(
+        self, source: Host, target: Host, frame: bytes, now: float, delay_s: float, captured_as: int | None
+    ) -> None:
         due = self._legs.arrival(source.role, target.role, now, len(frame)) + delay_s
-        heapq.heappush(self._queue, _Queued(due, next(self._numbers), target, frame))
+        heapq.heappush(self._queue, _Queued(due, next(self._numbers), target, frame, captured_as))
 
     def _deliver(self) -> None:
         queued = heapq.heappop(self._queue)
         if queued.target.role == "client":
             self._sidecar.write(queued.frame)
         os.write(queued.target.tap, queued.frame)
+        if not self._is_free:
+            self._sockets.arrived(queued.frame)
         self._last_activity = time.monotonic()
 
     @property

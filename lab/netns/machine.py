@@ -27,8 +27,6 @@ class Machine:
     """Three hosts, their services and the wire between them. Lives in init of the lab's PID namespace."""
 
     def __init__(self, scenario: Scenario, folder: Path, curl: str) -> None:
-        self._judged = -1  # how many frames the caller has judged
-        self._settle_until = 0.0
         self._scenario = scenario
         self._folder = folder
         self._curl = curl
@@ -144,16 +142,18 @@ class Machine:
             os.write(complaint, f"{error.filename or command[0]}: {error.strerror}".encode())
 
     def settle(self) -> bool:
-        """Carry frames until nothing moved for `QUIET_S`, with more frames than the last time; False if none come."""
+        """Carry frames until nothing moved for `QUIET_S` and, for the kernels, every connection has ended.
+
+        False if that didn't come. Where the scenario expects no close, quiet is enough.
+        """
         assert self._sidecar is not None  # noqa: S101 - the steps come in order
-        sidecar = self._sidecar
-        self._settle_until = self._settle_until or time.monotonic() + SETTLE_S
-        quiet = self._carry(
-            lambda quiet_s: quiet_s >= QUIET_S and sidecar.frame_count != self._judged, self._settle_until, []
-        )
-        sidecar.flush()
-        self._judged = sidecar.frame_count
-        return quiet
+
+        def is_settled(quiet_s: float) -> bool:
+            return quiet_s >= QUIET_S and (not self._scenario.closes or self._sockets.all_ended())
+
+        settled = self._carry(is_settled, time.monotonic() + SETTLE_S, [])
+        self._sidecar.flush()
+        return settled
 
     def _carry(self, until: Callable[[float], bool], deadline: float, watched: list[int]) -> bool:
         """Run the wire, and notice a service that dies meanwhile."""

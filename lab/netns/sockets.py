@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from lab.netns import kernel
 from lab.netns.host import Host
-from lab.socket_table import STATES, Connection, Seen, describe, parse_table, state_in
+from lab.socket_table import STATES, Connection, Seen, Table, describe, parse_table, state_in
 
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, NLMSG_ERROR = 4, 20, 1, 2
 ALL_STATES, NO_COOKIE = 0xFFFF_FFFF, b"\xff" * 8
@@ -26,6 +26,7 @@ MOST_CONNECTIONS = 200  # a run that opens more has testimony on the first ones
 MOST_LOST = 200  # segments of a connection
 IPV4, IPV6 = b"\x08\x00", b"\x86\xdd"
 SYN, ACK = 0x02, 0x10
+ENDED = frozenset({"CLOSED", "LISTEN", "TIME-WAIT"})  # the second: no socket but the one that listens
 ENDS: tuple[str, str] = ("client", "server")  # of a connection: the latter may be the resolver's host
 
 
@@ -137,6 +138,21 @@ class SocketTables:
             ]
         }
 
+    def all_ended(self) -> bool:
+        """Whether every connection has come to its end on both sides, of which a capture may know less.
+
+        A side that waits for an ACK, a FIN or its application has not; one in TIME-WAIT only waits.
+        """
+        tables = {} if self._netlink else self._tables()
+        return all(self._state(one, end, tables) in ENDED for one in self._watched.values() for end in range(len(ENDS)))
+
+    def _state(self, watched: _Watched, end: int, tables: Mapping[str, Table]) -> str:
+        role = watched.hosts[end]
+        if self._netlink:
+            return ask_state(self._netlink[role], watched.requests[end])
+        own, peer = watched.connection[:: 1 if end == 0 else -1]
+        return state_in(tables[role], own, peer)
+
     def close(self) -> None:
         """Close the netlink sockets."""
         for one in self._netlink.values():
@@ -144,15 +160,19 @@ class SocketTables:
 
     def _read_tables(self, frame_count: int) -> None:
         """Where the kernel has no sock_diag: one look at the end, in the tables that every kernel has."""
-        tables = {}
+        tables = self._tables()
+        for one in self._watched.values():
+            for end in range(len(ENDS)):
+                _add(one.seen[end], Seen(frame_count, self._state(one, end, tables)))
+
+    def _tables(self) -> dict[str, Table]:
+        """Each host's table of sockets, as far as a connection leads there."""
+        tables: dict[str, Table] = {}
         for role in {role for one in self._watched.values() for role in one.hosts}:
             kernel.setns(self._namespaces[role], kernel.CLONE_NEWNET)
             paths = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
             tables[role] = parse_table("".join(path.read_text() for path in paths if path.exists()))
-        for one in self._watched.values():
-            for end, role in enumerate(one.hosts):
-                own, peer = one.connection[:: 1 if end == 0 else -1]
-                _add(one.seen[end], Seen(frame_count, state_in(tables[role], own, peer)))
+        return tables
 
 
 def _add(seen: list[Seen], now: Seen) -> None:

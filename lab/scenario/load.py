@@ -94,6 +94,7 @@ def _scenario(table: Table) -> Scenario:
     expect = table.table("expect")
     expected = _expected(expect)
     host = expect.take("host", None, hostname, "a host name")
+    closes = expect.take("close", True, truth, "true or false")
     expect.finish()
     table.finish()
     check_commands(table.file, client, names, addresses)
@@ -114,6 +115,7 @@ def _scenario(table: Table) -> Scenario:
         wire=wire,
         expected=expected,
         host=host or first_host(client),
+        closes=closes,
     )
 
 

@@ -199,7 +199,8 @@ class WirePlan:
 class Scenario:
     """A checked scenario. `source` is the file's text; `takes_s` about how long a run takes.
 
-    `inexact_because` says why runs may differ in their exact sequence; None where they don't.
+    `inexact_because` says why runs may differ in their exact sequence; None where they don't. `host` is the one whose
+    story is judged; `closes` whether every connection comes to its end.
     """
 
     name: str
@@ -217,6 +218,7 @@ class Scenario:
     wire: WirePlan
     expected: Sequence | None
     host: str | None
+    closes: bool
 
     @property
     def sha256(self) -> str:

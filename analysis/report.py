@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from analysis.expect.pattern import Expectation
 from analysis.files.capture import Capture, Health
 from analysis.health import Doubt, examine
 from analysis.rules.case import Case
@@ -36,10 +37,10 @@ class Report:
         return "incomplete" if any(doubt.needed for doubt in self.doubts) else self.capture.health
 
 
-def make_report(capture: Capture, host: str | None = None, expected: Sequence | None = None) -> Report:
+def make_report(capture: Capture, host: str | None = None, expected: Expectation | None = None) -> Report:
     """Analyse `capture`: the story of `host`, or the one that stands out, judged by the rules.
 
-    `expected` is a scenario's sequence, in either form; without it the ordinary fetch is the measure.
+    `expected` is a scenario's expectation, in either form; without it the ordinary fetch is the measure.
     """
     traffic = Traffic(capture)
     stories = find_stories(traffic)

@@ -17,7 +17,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from analysis.errors import InputError
-from analysis.sequence import Sequence, parse_sequence
+from analysis.expect.parse import parse_expectation
+from analysis.expect.pattern import Expectation
 from lab.errors import ScenarioError
 from lab.table import Table
 
@@ -94,7 +95,7 @@ class Scenario:
     server: Server
     client: Client
     delay_s: float
-    expected: Sequence | None
+    expected: Expectation | None
 
     @property
     def sha256(self) -> str:
@@ -343,14 +344,14 @@ def _arguments(value: Any) -> tuple[str, ...] | None:
     return tuple(value) if good and sum(map(len, value)) <= LONGEST_COMMAND else None
 
 
-def _expected(table: Table) -> Sequence | None:
+def _expected(table: Table) -> Expectation | None:
     text = table.take("sequence", None, _text, "a sequence, as a report prints it")
     if text is None:
         return None
     try:
-        sequence = parse_sequence(text)
+        expected = parse_expectation(text)
     except InputError as error:
         raise ScenarioError(f"{table.path}: {table.full('sequence')}: {error}", error.next_step) from None
-    if not sequence.lines:
+    if not expected.line_count:
         raise table.wrong("sequence", text, "one line at least; leave the key out to expect an ordinary fetch")
-    return sequence
+    return expected

@@ -1,14 +1,16 @@
 """What is said of a mismatch: one line, and both sequences side by side around the first difference."""
 
+import re
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 from analysis.expect.events import Event
-from analysis.expect.fields import KIND, Difference, differences, seconds
+from analysis.expect.fields import FLAGS, KIND, SENDER, TOOK, TYPE, WAIT, Difference, differences, meets, seconds
 from analysis.expect.match import Awaited, Mismatch
-from analysis.expect.pattern import Expectation, LookupPattern, PatternLine, SegmentPattern
+from analysis.expect.pattern import Expectation, LookupPattern, PatternLine, SegmentPattern, pattern_lines
 from analysis.sequence import line_text
-from analysis.text import listed, printable, some
+from analysis.text import listed, printable
 from analysis.views.style import columns, wrap
 
 WIDTH = 76  # columns of the table: a terminal's eighty, behind an indent of four
@@ -16,6 +18,8 @@ CONTEXT_BEFORE, CONTEXT_AFTER = 3, 3
 MOST_ROWS = 3  # of one cell
 MOST_ALTERNATIVES = 8
 END = "(the end)"
+TIED = "\N{NO-BREAK SPACE}"
+JOINED = re.compile(r"\b(ack|after|took) (?=\S+)")  # a word and its number stay together
 
 
 class Explained(NamedTuple):
@@ -39,14 +43,56 @@ def explain_mismatch(expectation: Expectation, events: Sequence[Event], mismatch
     event = events[mismatch.position] if mismatch.position < len(events) else None
     nearest = min(mismatch.awaited, key=lambda one: _distance(event, one.line))
     unlike = [] if event is None or nearest.line is None else list(differences(event, nearest.line))
-    rows = _rows(expectation, events, mismatch.position, nearest)
-    fields = [one for one in unlike if one.field != KIND]
-    said = [f"differs: {'; '.join(map(str, fields))}"] if fields and _is_alike(fields) else []
-    said.append("would have matched: " + some([_awaited(one) for one in mismatch.awaited], MOST_ALTERNATIVES, "; "))
-    details = (*_table(rows), *(part for text in said for part in wrap(printable(text), WIDTH, "", "  ")))
+    slip = _slip(expectation, events, mismatch.position, nearest.line)
+    rows = _rows(expectation, events, mismatch.position, nearest, slip)
+    said = [slip.text] if slip.text else []
+    if unlike and _is_alike(unlike):
+        said.append(f"differs: {'; '.join(map(str, unlike))}")
+    told = [part for text in said for part in wrap(printable(text), WIDTH, "", "  ")]
     shown = events[mismatch.position : mismatch.position + 1] or events[-1:]
     frames = tuple(frame for one in shown for frame in one.frames)
+    details = (*_table(rows), *told, *_alternatives(mismatch.awaited))
     return Explained(printable(_actual(events, mismatch, nearest, unlike)), details, frames)
+
+
+def _alternatives(awaited: Sequence[Awaited]) -> list[str]:
+    """`would have matched: …`, a line each if there are several."""
+    texts = list(dict.fromkeys(_awaited(one) for one in awaited))
+    if len(texts) == 1:
+        return wrap(printable(f"would have matched: {texts[0]}"), WIDTH, "", "  ")
+    shown = texts[:MOST_ALTERNATIVES]
+    more = [f"and {len(texts) - len(shown)} more"] if len(texts) > len(shown) else []
+    return [
+        "would have matched:",
+        *(part for text in (*shown, *more) for part in wrap(printable(text), WIDTH, "  ", "    ")),
+    ]
+
+
+class _Slip(NamedTuple):
+    """Where one side has a line more: in words; whether the first expected line, or the first found one, is alone."""
+
+    text: str = ""
+    expected_alone: bool = False
+    found_alone: bool = False
+
+
+def _slip(expectation: Expectation, events: Sequence[Event], position: int, wanted: PatternLine | None) -> _Slip:
+    """Whether the found line is one too many, or the expected one is missing; as far as the next lines tell."""
+    if wanted is None or position == len(events):
+        return _Slip()
+    event = events[position]
+    follows = next((line for line in pattern_lines(expectation.root) if line.number > wanted.number), None)
+    near = range(position + 1, min(len(events), position + 1 + CONTEXT_AFTER))
+    later = next((index for index in near if meets(events[index], wanted)), None)
+    is_next = follows is not None and meets(event, follows)
+    found = _where(event, position + 1)
+    if later is not None and (is_next or later == position + 1):
+        text = f"{_where(events[later], later + 1)} is what line {wanted.number} expects"
+        return _Slip(f"in another order: {text}") if is_next else _Slip(f"one more: {text}", found_alone=True)
+    if is_next and follows is not None:
+        text = f"one is missing: {found} is what line {follows.number} expects"
+        return _Slip(text, expected_alone=True)
+    return _Slip()
 
 
 def _distance(event: Event | None, line: PatternLine | None) -> float:
@@ -55,13 +101,13 @@ def _distance(event: Event | None, line: PatternLine | None) -> float:
         return 0
     if line is None:
         return 50
-    weights = {KIND: 100, "the sender": 20, "flags": 10, "the type": 10}
+    weights = {KIND: 100, SENDER: 20, FLAGS: 10, TYPE: 10}
     return sum(weights.get(one.field, 1) for one in differences(event, line))
 
 
 def _is_alike(fields: Iterable[Difference]) -> bool:
     """Whether what differs are details: a segment of another side or kind differs in everything."""
-    return not {field.field for field in fields} & {"the sender", "flags", "the type"}
+    return not {field.field for field in fields} & {KIND, SENDER, FLAGS, TYPE}
 
 
 def _awaited(one: Awaited) -> str:
@@ -78,13 +124,10 @@ def _actual(events: Sequence[Event], mismatch: Mismatch, nearest: Awaited, unlik
     event = events[mismatch.position]
     found = _found(event)
     where = _where(event, mismatch.position + 1)
-    if len(unlike) == 1 and unlike[0].wanted.startswith(("after ", "took ")):
-        return f"{where}: `{found}` {_measured(unlike[0])} instead of `{unlike[0].wanted}`"
+    if len(unlike) == 1 and unlike[0].field in (WAIT, TOOK):
+        word, came = ("after", "came after") if unlike[0].field == WAIT else ("took", "took")
+        return f"{where}: `{found}` {came} {unlike[0].found} instead of `{word} {unlike[0].wanted}`"
     return f"{where}: `{found}` instead of {wanted}{others}"
-
-
-def _measured(difference: Difference) -> str:
-    return difference.found if difference.found.startswith("took") else f"came {difference.found}"
 
 
 def _where(event: Event, number: int) -> str:
@@ -100,29 +143,32 @@ def _found(event: Event) -> str:
 # --- the table ---
 
 
-def _rows(expectation: Expectation, events: Sequence[Event], position: int, nearest: Awaited) -> list[_Row]:
+def _rows(
+    expectation: Expectation, events: Sequence[Event], position: int, nearest: Awaited, slip: _Slip
+) -> list[_Row]:
     before = nearest.before(CONTEXT_BEFORE)
-    rows = [
-        _row(line, event)
-        for line, event in zip(before, events[position - len(before) : position], strict=True)
-        if line is not None
-    ]
-    event = events[position] if position < len(events) else None
-    first = _row(nearest.line, event, "≠")
-    rows.append(first._replace(found=first.found + _time(event, nearest.line)))
+    matched = zip(before, events[position - len(before) : position], strict=True)
+    rows = [_Row(*_left(line), "", *_right(event)) for line, event in matched]
     last = nearest.line.number if nearest.line else len(expectation.source)
-    left = _source_after(expectation, last)
-    right = [(_frame(one), _found(one)) for one in events[position + 1 : position + 1 + CONTEXT_AFTER]]
-    for index in range(max(len(left), len(right))):
-        number, text = left[index] if index < len(left) else ("", "")
-        rows.append(_Row(number, text, "", *(right[index] if index < len(right) else ("", ""))))
-    return rows
+    expected = [_left(nearest.line), *_source_after(expectation, last)]
+    event = events[position] if position < len(events) else None
+    frame, found = _right(event)
+    seen = [
+        (frame, found + _time(event, nearest.line)),
+        *map(_right, events[position + 1 : position + 1 + CONTEXT_AFTER]),
+    ]
+    expected = [("", "–"), *expected] if slip.found_alone else expected
+    seen = [("", "–"), *seen] if slip.expected_alone else seen
+    both = zip_longest(expected[: 1 + CONTEXT_AFTER], seen[: 1 + CONTEXT_AFTER], fillvalue=("", ""))
+    return rows + [_Row(*left, "" if index else "≠", *right) for index, (left, right) in enumerate(both)]
 
 
-def _row(line: PatternLine | None, event: Event | None, mark: str = "") -> _Row:
-    number, expected = (str(line.number), line.text) if line else ("", END)
-    frame, found = (_frame(event), _found(event)) if event else ("", END)
-    return _Row(number, expected, mark, frame, found)
+def _left(line: PatternLine | None) -> tuple[str, str]:
+    return (str(line.number), line.text) if line else ("", END)
+
+
+def _right(event: Event | None) -> tuple[str, str]:
+    return (_frame(event), _found(event)) if event else ("", END)
 
 
 def _time(event: Event | None, line: PatternLine | None) -> str:
@@ -172,7 +218,7 @@ def _printed(row: _Row, numbers: int, cell: int, frames: int) -> list[str]:
 
 
 def _cell(text: str, width: int) -> list[str]:
-    lines = wrap(printable(text), width, "", "  ")
+    lines = [line.replace(TIED, " ") for line in wrap(JOINED.sub(rf"\1{TIED}", printable(text)), width, "", "  ")]
     if len(lines) > MOST_ROWS:
         lines = [*lines[: MOST_ROWS - 1], wrap(lines[MOST_ROWS - 1], width - 1)[0] + "…"]
     return lines

@@ -1,12 +1,13 @@
 """Whether a line is as its pattern says, and in what it isn't."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from analysis.expect.events import Event
 from analysis.expect.pattern import (
     ANY,
     ConnectionPattern,
+    Glob,
     LookupPattern,
     NumbersPattern,
     PatternLine,
@@ -24,10 +25,14 @@ class Difference(NamedTuple):
     wanted: str
 
     def __str__(self) -> str:
-        return f"{self.field} is {self.found}, not {self.wanted}"
+        verb = "are" if self.field in (FLAGS, OPTIONS, QUERIES, ALIASES) else "is"
+        return f"{self.field} {verb} {self.found}, not {self.wanted}"
 
 
-KIND = "kind"  # the field of a line of another kind: a segment where a lookup is expected
+KIND = "the line"  # of another kind: a segment where a lookup is expected
+SENDER, FLAGS, TYPE, OPTIONS, QUERIES, ALIASES = "the sender", "flags", "the type", "options", "queries", "aliases"
+NO_OPTIONS, NO_TEXT = "none (`<*>` is any)", 'none ("*" is any)'
+WAIT, TOOK = "the time since the segment before", "the time to the answer"
 
 
 def meets(event: Event, line: PatternLine) -> bool:
@@ -54,14 +59,14 @@ def _kind(what: object) -> str:
 
 def _segment(event: Event, found: SegmentLine, pattern: SegmentPattern) -> Iterator[Difference]:
     if found.sender != pattern.sender:
-        yield Difference("the sender", found.sender, pattern.sender)
+        yield Difference(SENDER, found.sender, pattern.sender)
     if found.flags != pattern.flags:
-        yield Difference("flags", found.flags, pattern.flags)
+        yield Difference(FLAGS, found.flags, pattern.flags)
     if pattern.numbers is not None and found.numbers is not None:
         yield from _numbers(event, found.numbers, pattern.numbers)
         yield from _ack(event, found.ack, pattern.ack)
     if pattern.options is not None and found.options != pattern.options:
-        yield Difference("options", _options(found.options), _options(pattern.options))
+        yield Difference(OPTIONS, _options(found.options), _options(pattern.options) if pattern.options else NO_OPTIONS)
     yield from _text(found.text, pattern)
     if found.again != pattern.again:
         yield Difference("it", *(("sent again", "sent first") if found.again else ("sent first", "sent again")))
@@ -101,46 +106,49 @@ def _options(options: tuple[str, ...]) -> str:
 
 def _text(found: str | None, pattern: SegmentPattern) -> Iterator[Difference]:
     glob = pattern.text
-    if glob is None and found is not None:
-        yield Difference("the start line", "there", "written in the pattern")
-    elif glob is not None and not glob.is_any and found is None:
-        yield Difference("the start line", "missing", "so")
-    elif glob is not None and found is not None and not glob.matches(found):
-        yield Difference("the start line", "another", "as expected")
+    is_met = found is None if glob is None else glob.is_any or (found is not None and glob.matches(found))
+    if not is_met:
+        yield Difference("the start line", _quoted(found), NO_TEXT if glob is None else _quoted(str(glob)))
+
+
+def _quoted(text: str | None) -> str:
+    return "none" if text is None else f'"{text}"'
 
 
 def _after(measured: int | None, wanted: TimeRange) -> Iterator[Difference]:
     if measured is None:
-        yield Difference("the time", "that of the story's first segment", f"after {wanted.text}")
+        yield Difference(WAIT, "none, as it is the first", wanted.text)
     elif not wanted.has(measured):
-        yield Difference("the time", f"after {seconds(measured)}", f"after {wanted.text}")
+        yield Difference(WAIT, seconds(measured), wanted.text)
 
 
 def _lookup(event: Event, found: LookupLine, pattern: LookupPattern) -> Iterator[Difference]:
     if not pattern.type.matches(found.type):
-        yield Difference("the type", found.type, "as expected")
+        yield Difference(TYPE, found.type, str(pattern.type))
     if not pattern.name.matches(found.name):
-        yield Difference("the name", "another", "as expected")
+        yield Difference("the name", found.name, str(pattern.name))
     if pattern.queries not in (None, found.queries):
-        yield Difference("the number of queries", str(found.queries), str(pattern.queries))
+        yield Difference(QUERIES, str(found.queries), str(pattern.queries))
     if pattern.transport != found.transport:
         yield Difference("the transport", found.transport, pattern.transport)
-    if len(pattern.aliases) != len(found.aliases):
-        yield Difference("the number of aliases", str(len(found.aliases)), str(len(pattern.aliases)))
-    elif not all(glob.matches(alias) for glob, alias in zip(pattern.aliases, found.aliases, strict=True)):
-        yield Difference("an alias", "another", "as expected")
+    if len(pattern.aliases) != len(found.aliases) or not all(map(Glob.matches, pattern.aliases, found.aliases)):
+        yield Difference(ALIASES, _chain(found.aliases), _chain(map(str, pattern.aliases)))
     if not pattern.outcome.matches(",".join(found.outcome)):
-        yield Difference("the outcome", ",".join(found.outcome), "as expected")
+        yield Difference("the outcome", ",".join(found.outcome), str(pattern.outcome))
     if pattern.took is not None:
         yield from _took(event.took_ns, pattern.took)
+
+
+def _chain(names: Iterable[str]) -> str:
+    return " -> ".join(names) or "none"
 
 
 def _took(measured: tuple[int | None, ...], wanted: TimeRange) -> Iterator[Difference]:
     for one in measured or (None,):
         if one is None:
-            yield Difference("the answer", "missing", f"there: took {wanted.text}")
+            yield Difference(TOOK, "none, as none came", wanted.text)
         elif not wanted.has(one):
-            yield Difference("the time", f"took {seconds(one)}", f"took {wanted.text}")
+            yield Difference(TOOK, seconds(one), wanted.text)
 
 
 def seconds(time_ns: int) -> str:

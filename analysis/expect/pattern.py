@@ -1,5 +1,6 @@
 """The tree of an expectation: patterns of lines, and the groups that they stand in (docs/expectations.md)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,9 @@ class Glob:
     """A text in which any characters may stand between the `pieces`; one piece is that text alone."""
 
     pieces: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "*".join(self.pieces)
 
     @property
     def is_any(self) -> bool:
@@ -150,6 +154,18 @@ class Repeat:
 
 
 Node = PatternLine | Block | Optional | AnyOrder | Either | Repeat
+
+
+def pattern_lines(node: Node) -> Iterator[PatternLine]:
+    """The lines of a tree, in the order of the text."""
+    match node:
+        case PatternLine():
+            yield node
+        case Block(parts) | AnyOrder(parts) | Either(parts):
+            for part in parts:
+                yield from pattern_lines(part)
+        case Optional(body) | Repeat(body):
+            yield from pattern_lines(body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,9 @@ def _rows(
     expected = [("", "–"), *expected] if slip.found_alone else expected
     seen = [("", "–"), *seen] if slip.expected_alone else seen
     both = zip_longest(expected[: 1 + CONTEXT_AFTER], seen[: 1 + CONTEXT_AFTER], fillvalue=("", ""))
-    return rows + [_Row(*left, "" if index else "≠", *right) for index, (left, right) in enumerate(both)]
+    for index, ((number, wanted), (frame, found)) in enumerate(both):
+        rows.append(_Row(number, wanted, "" if index else "≠", frame, found))
+    return rows
 
 
 def _left(line: PatternLine | None) -> tuple[str, str]:

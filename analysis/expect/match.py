@@ -8,27 +8,17 @@ reading must remember (`repeat 3` within `repeat 5`, entries of `any order`) mak
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from analysis.expect.events import Event
 from analysis.expect.fields import meets
 from analysis.expect.pattern import Expectation, PatternLine
-from analysis.expect.program import (
-    Again,
-    Done,
-    End,
-    Loop,
-    Match,
-    Order,
-    Program,
-    Push,
-    Split,
-    compile_expectation,
-)
+from analysis.expect.program import End, Match, Program, Registers, compile_expectation
 
-STEPS_AT_LEAST, STEPS_PER_EVENT = 200_000, 1_000
+STEPS_AT_LEAST, STEPS_PER_EVENT = 200_000, 200
 
 Path = tuple[PatternLine, Any] | None  # the line that matched the event before, and the path to that
+Thread = tuple[int, Registers, Path]  # a reading: its place in the program, its registers, how it came there
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +60,14 @@ def match(expectation: Expectation, events: Sequence[Event]) -> Matched | Mismat
     """Whether `events` are what is expected, from the first to the last."""
     program = compile_expectation(expectation)
     most = STEPS_AT_LEAST + STEPS_PER_EVENT * len(events)
-    front = _Front(program)
-    front.enter(_Thread(0, (), None), most)
+    front = _Front(program, most)
+    front.enter(0, (), None)
     for position, event in enumerate(events):
-        behind = _Front(program, front.steps)
-        known: dict[int, bool] = {}
-        for thread, line in sorted(front.waiting, key=lambda one: one[0].registers):
-            if thread.place not in known:
-                known[thread.place] = meets(event, line)
-            if known[thread.place]:
-                behind.enter(_Thread(thread.place + 1, _used(thread), (line, thread.path)), most)
+        behind = front.advance(event)
         if behind.steps >= most:
             return Undecided(behind.steps)
-        if not behind.seen:
-            return Mismatch(position, front.awaited(), front.steps)
+        if not (behind.waiting or behind.ends):
+            return Mismatch(position, front.awaited(), behind.steps)
         front = behind
     return Matched(front.steps) if front.ends else Mismatch(len(events), front.awaited(), front.steps)
 
@@ -94,102 +78,72 @@ def _backwards(path: Path) -> Iterable[PatternLine]:
         path = path[1]
 
 
-class _Thread(NamedTuple):
-    place: int
-    registers: tuple[int, ...]
-    path: Path
-
-
-def _used(thread: _Thread) -> tuple[int, ...]:
-    """The registers after a line: its rounds have matched something."""
-    return tuple(register & ~1 for register in thread.registers) if thread.registers else ()
-
-
 @dataclass(slots=True)
 class _Front:
-    """All threads between two events: those that wait for a line, and whether the end is reached."""
+    """All readings between two events: those that wait for a line, and the paths of those that are at the end."""
 
     program: Program
+    most: int
     steps: int = 0
-    waiting: list[tuple[_Thread, PatternLine]] = field(default_factory=list)
+    waiting: list[tuple[PatternLine, Thread]] = field(default_factory=list)
     ends: list[Path] = field(default_factory=list)
-    seen: dict[tuple[int, tuple[int, ...]], list[tuple[int, ...]]] = field(default_factory=dict)
+    seen: set[tuple[int, Registers]] = field(default_factory=set)
+    rounds: dict[tuple[int, Registers], list[Registers]] = field(default_factory=dict)
 
-    def enter(self, thread: _Thread, most: int) -> None:
-        """Follow a thread to the lines that it waits for."""
-        todo = [thread]
-        while todo and self.steps < most:
-            thread = todo.pop()
-            if not self._is_new(thread):
-                continue
+    def advance(self, event: Event) -> "_Front":
+        """The front behind the event: of the readings that wait for such a line."""
+        behind = _Front(self.program, self.most, self.steps)
+        known: dict[int, bool] = {}
+        self.waiting.sort(key=lambda one: one[1][1])  # those with few rounds first: they stand for those with more
+        for line, (place, registers, path) in self.waiting:
+            is_met = known.get(place)
+            if is_met is None:
+                is_met = known[place] = meets(event, line)
+            if is_met:
+                used = tuple([register & ~1 for register in registers])  # their rounds have matched a line
+                behind.enter(place + 1, used, (line, path))
+        return behind
+
+    def enter(self, place: int, registers: Registers, path: Path) -> None:
+        """Follow a reading to the lines that it waits for."""
+        todo = [(place, registers)]
+        while todo and self.steps < self.most:
+            place, registers = todo.pop()
             self.steps += 1
-            step = self.program.steps[thread.place]
+            if not self._is_new(place, registers):
+                continue
+            step = self.program.steps[place]
             if isinstance(step, Match):
-                self.waiting.append((thread, step.line))
+                self.waiting.append((step.line, (place, registers, path)))
             elif isinstance(step, End):
-                self.ends.append(thread.path)
+                self.ends.append(path)
             else:
-                todo += (_Thread(place, registers, thread.path) for place, registers in _onward(step, thread))
+                todo += step.onward(registers)
 
-    def _is_new(self, thread: _Thread) -> bool:
-        """Whether no thread was here that can do all that this one can: with the same or fewer rounds done."""
-        place, registers, _ = thread
-        leasts = self.program.leasts[place]
-        key = tuple(
-            register if least is None or register >> 1 < least else -1 - (register & 1)
-            for register, least in zip(registers, leasts, strict=True)
-        )
-        rounds = tuple(register >> 1 for register, mark in zip(registers, key, strict=True) if mark < 0)
-        others = self.seen.setdefault((place, key), [])
-        if any(all(other <= own for other, own in zip(one, rounds, strict=True)) for one in others):
+    def _is_new(self, place: int, registers: Registers) -> bool:
+        """Whether no reading was here that can do all that this one can: the same, or one with fewer rounds done."""
+        if (place, registers) in self.seen:
             return False
-        others.append(rounds)
+        self.seen.add((place, registers))
+        leasts = self.program.leasts[place]
+        return not leasts or self._is_ahead(place, registers, leasts)
+
+    def _is_ahead(self, place: int, registers: Registers, leasts: Sequence[int | None]) -> bool:
+        key, own = list(registers), list[int]()
+        for index, least in enumerate(leasts):
+            if least is not None and registers[index] >> 1 >= least:
+                own.append(registers[index] >> 1)
+                key[index] = -1 - (registers[index] & 1)
+        others = self.rounds.setdefault((place, tuple(key)), [])
+        if any(all(map(int.__le__, one, own)) for one in others):
+            return False
+        others.append(tuple(own))
         return True
 
     def awaited(self) -> tuple[Awaited, ...]:
         """Every line that is waited for, once, in the order of the text; then the end, if that is."""
         first: dict[int, Awaited] = {}
-        for thread, line in self.waiting:
-            first.setdefault(thread.place, Awaited(line, thread.path))
+        for line, (place, _, path) in self.waiting:
+            first.setdefault(place, Awaited(line, path))
         ends = (Awaited(None, path) for path in self.ends[:1])
         return (*(first[place] for place in sorted(first)), *ends)
-
-
-def _onward(step: Split | Push | Loop | Again | Order | Done, thread: _Thread) -> Iterable[tuple[int, tuple[int, ...]]]:
-    """Where a thread goes on from a step that matches nothing, with what registers."""
-    place, registers, _ = thread
-    match step:
-        case Split(targets):
-            return ((target, registers) for target in reversed(targets))
-        case Push():
-            return ((place + 1, (*registers, 0)),)
-        case Loop():
-            return _loop(step, registers)
-        case Again(head):
-            *outer, own = registers
-            return () if own & 1 else ((head, (*outer, own + 2)),)
-        case Order():
-            return _order(step, registers)
-        case Done(entry, head):
-            *outer, own = registers
-            return ((head, (*outer, own | 2 << entry)),)
-
-
-def _loop(step: Loop, registers: tuple[int, ...]) -> Iterable[tuple[int, tuple[int, ...]]]:
-    *outer, own = registers
-    rounds = own >> 1
-    if step.most is None:
-        rounds = min(rounds, step.least)  # more make no difference, and readings that differ in no more are one
-    if rounds >= step.least:
-        yield step.leave, tuple(outer)
-    if step.most is None or rounds < step.most:
-        yield step.body, (*outer, rounds << 1 | 1)
-
-
-def _order(step: Order, registers: tuple[int, ...]) -> Iterable[tuple[int, tuple[int, ...]]]:
-    *outer, own = registers
-    if own >> 1 == (1 << len(step.entries)) - 1:
-        yield step.leave, tuple(outer)
-    for number, entry in enumerate(step.entries):
-        if not own & 2 << number:
-            yield entry, registers

@@ -159,7 +159,7 @@ def _bounds(tokens: list[Token], brace: Token) -> tuple[int, int | None]:
     if len(tokens) != 1:
         complain(tokens[1] if tokens else brace, "stands where `repeat` says how often", hint)
     low, dots, high = tokens[0].text.partition("..")
-    numbers = [one for one in (low, high) if one or not dots]
+    numbers = [one for one in (low, high) if one]
     if not low or not all(one.isascii() and one.isdigit() and len(one) <= 9 for one in numbers):
         complain(tokens[0], "is no number of times", hint)
     least = int(low)

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 from analysis.expect.pattern import AnyOrder, Block, Either, Expectation, Node, Optional, PatternLine, Repeat
 
+Registers = tuple[int, ...]
+Onward = list[tuple[int, Registers]]  # where a thread goes on, and with what registers
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -23,27 +26,47 @@ class Split:
 
     targets: tuple[int, ...]
 
+    def onward(self, registers: Registers) -> Onward:
+        return [(target, registers) for target in self.targets]
+
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """Enter a group: a register more."""
+    """Enter a group at `head`, with a register more."""
+
+    head: int
+
+    def onward(self, registers: Registers) -> Onward:
+        return [(self.head, (*registers, 0))]
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """Head of `repeat`: another round at `body`, or out at `leave`, as the register and the bounds allow."""
+    """Head of `repeat`: out at `leave`, or another round at `body`, as the rounds done allow."""
 
     least: int
     most: int | None
     body: int
     leave: int
 
+    def onward(self, registers: Registers) -> Onward:
+        *outer, own = registers
+        rounds = own >> 1
+        if self.most is None:
+            rounds = min(rounds, self.least)  # more make no difference: readings that differ in no more are one
+        out = [(self.leave, tuple(outer))] if rounds >= self.least else []
+        return out if rounds == self.most else [*out, (self.body, (*outer, rounds << 1 | 1))]
+
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A round is done: back to the head, unless it matched nothing."""
+    """A round is done: back to the head, unless it matched nothing, which could go on for ever."""
 
     head: int
+
+    def onward(self, registers: Registers) -> Onward:
+        *outer, own = registers
+        return [] if own & 1 else [(self.head, (*outer, own + 2))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +76,12 @@ class Order:
     entries: tuple[int, ...]
     leave: int
 
+    def onward(self, registers: Registers) -> Onward:
+        done = registers[-1] >> 1
+        if done + 1 == 1 << len(self.entries):
+            return [(self.leave, registers[:-1])]
+        return [(entry, registers) for number, entry in enumerate(self.entries) if not done >> number & 1]
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -61,6 +90,9 @@ class Done:
     entry: int
     head: int
 
+    def onward(self, registers: Registers) -> Onward:
+        return [(self.head, (*registers[:-1], registers[-1] | 2 << self.entry))]
+
 
 @dataclass(frozen=True, slots=True)
 class End:
@@ -68,14 +100,18 @@ class End:
 
 
 Step = Match | Split | Push | Loop | Again | Order | Done | End
+Stack = tuple[int | None, ...]
 
 
 @dataclass(slots=True)
 class Program:
-    """`leasts`: at each place, for each register there the rounds after which fewer are as good as more; else None."""
+    """`leasts`: at each place, for each register the rounds from which on fewer are as good as more; or None.
+
+    Empty where that is None for all.
+    """
 
     steps: list[Step] = field(default_factory=list)
-    leasts: list[tuple[int | None, ...]] = field(default_factory=list)
+    leasts: list[Stack] = field(default_factory=list)
 
 
 def compile_expectation(expectation: Expectation) -> Program:
@@ -86,13 +122,13 @@ def compile_expectation(expectation: Expectation) -> Program:
     return program
 
 
-def _put(program: Program, step: Step, stack: tuple[int | None, ...]) -> int:
+def _put(program: Program, step: Step, stack: Stack) -> int:
     program.steps.append(step)
-    program.leasts.append(stack)
+    program.leasts.append(stack if any(least is not None for least in stack) else ())
     return len(program.steps) - 1
 
 
-def _add(program: Program, node: Node, stack: tuple[int | None, ...]) -> None:
+def _add(program: Program, node: Node, stack: Stack) -> None:
     match node:
         case PatternLine():
             _put(program, Match(node), stack)
@@ -111,7 +147,7 @@ def _add(program: Program, node: Node, stack: tuple[int | None, ...]) -> None:
             _add_repeat(program, node, stack)
 
 
-def _add_either(program: Program, branches: tuple[Node, ...], stack: tuple[int | None, ...]) -> None:
+def _add_either(program: Program, branches: tuple[Node, ...], stack: Stack) -> None:
     head = _put(program, Split(()), stack)
     starts: list[int] = []
     ends: list[int] = []
@@ -124,8 +160,8 @@ def _add_either(program: Program, branches: tuple[Node, ...], stack: tuple[int |
         program.steps[end] = Split((len(program.steps),))
 
 
-def _add_order(program: Program, entries: tuple[Node, ...], stack: tuple[int | None, ...]) -> None:
-    _put(program, Push(), stack)
+def _add_order(program: Program, entries: tuple[Node, ...], stack: Stack) -> None:
+    _put(program, Push(len(program.steps) + 1), stack)
     inner = (*stack, None)
     head = _put(program, Order((), 0), inner)
     starts: list[int] = []
@@ -136,10 +172,11 @@ def _add_order(program: Program, entries: tuple[Node, ...], stack: tuple[int | N
     program.steps[head] = Order(tuple(starts), len(program.steps))
 
 
-def _add_repeat(program: Program, node: Repeat, stack: tuple[int | None, ...]) -> None:
+def _add_repeat(program: Program, node: Repeat, stack: Stack) -> None:
     least = 0 if _may_be_empty(node.body) else node.least  # rounds that match nothing make up for those that lack
-    _put(program, Push(), stack)
-    inner = (*stack, least)
+    _put(program, Push(len(program.steps) + 1), stack)
+    has_slack = node.most is not None and least < node.most
+    inner = (*stack, least if has_slack else None)
     head = _put(program, Loop(least, node.most, 0, 0), inner)
     _add(program, node.body, inner)
     _put(program, Again(head), inner)

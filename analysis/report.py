@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from analysis.expect.pattern import Expectation
 from analysis.files.capture import Capture, Health
 from analysis.health import Doubt, examine
 from analysis.rules.case import Case
@@ -45,12 +46,12 @@ class Report:
 def make_report(
     capture: Capture,
     host: str | None = None,
-    expected: Sequence | None = None,
+    expected: Expectation | None = None,
     testimony: Iterable[Testimony] = (),
 ) -> Report:
     """Analyse `capture`: the story of `host`, or the one that stands out, judged by the rules.
 
-    `expected` is a scenario's sequence, in either form; without it the ordinary fetch is the measure.
+    `expected` is a scenario's expectation, in either form; without it the ordinary fetch is the measure.
     `testimony`: what the hosts' kernels said while it was captured.
     """
     traffic = Traffic(capture)

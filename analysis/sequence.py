@@ -82,7 +82,7 @@ class Sequence:
 
     def __str__(self) -> str:
         """The canonical text: one line each, fixed columns, each ended by a line feed."""
-        return "".join(_print(line) + "\n" for line in self.lines)
+        return "".join(line_text(line) + "\n" for line in self.lines)
 
     @property
     def fingerprint(self) -> str:
@@ -90,17 +90,40 @@ class Sequence:
         return hashlib.sha256(str(self).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A line, and the frames that it was read from, in capture order.
+
+    `asked`: of a line of lookups, for each the frame of its first query, and of the answer that counts, if one came.
+    """
+
+    line: Line
+    frames: tuple[int, ...] = ()
+    asked: tuple[tuple[int, int | None], ...] = ()
+
+
+Trace = tuple[Traced, ...]
+
+
 def exact_sequence(story: "Story") -> Sequence:
     """The exact form of `story`."""
+    return Sequence(tuple(traced.line for traced in exact_trace(story)), "exact")
+
+
+def exact_trace(story: "Story") -> Trace:
+    """The lines of the exact form of `story`, each with its frames; `connection N` has none."""
     used = {connection.server.address for connection in story.connections}
-    lookups = sorted((_lookup_line(lookup, used) for lookup in story.lookups), key=lambda line: (line.name, line.type))
     texts = _start_lines(story.exchanges)
-    lines: list[Line] = list(lookups)
+    lookups = ((_lookup_line(lookup, used), lookup) for lookup in story.lookups)
+    trace = [
+        Traced(line, lookup.frames, ((lookup.queries[0].frames[0], lookup.response_frame),))
+        for line, lookup in sorted(lookups, key=lambda pair: (pair[0].name, pair[0].type))
+    ]
     for number, connection in enumerate(story.connections, 1):
         if number > 1:
-            lines.append(ConnectionLine(number))
-        lines += (_segment_line(segment, texts) for segment in connection.segments)
-    return Sequence(tuple(lines), "exact")
+            trace.append(Traced(ConnectionLine(number)))
+        trace += (Traced(_segment_line(segment, texts), (segment.frame,)) for segment in connection.segments)
+    return tuple(trace)
 
 
 def _lookup_line(lookup: "Lookup", used: set[str]) -> LookupLine:
@@ -160,13 +183,32 @@ def shape_of(sequence: Sequence) -> Sequence:
     """The shape of an exact sequence: no numbers, no names, no pure ACKs but the handshake's and the close's."""
     if sequence.form == "shape":
         return sequence
-    lookups = [_lookup_shape(line) for line in sequence.lines if isinstance(line, LookupLine)]
-    lines: list[Line] = list(dict.fromkeys(lookups))
-    for connection in _connections(sequence.lines):
-        header = [line for line in connection if isinstance(line, ConnectionLine)]
-        segments = [line for line in connection if isinstance(line, SegmentLine)]
-        lines += chain(header, _merged(_segment_shapes(segments)))
-    return Sequence(tuple(lines), "shape")
+    shape = shape_trace(tuple(Traced(line) for line in sequence.lines))
+    return Sequence(tuple(traced.line for traced in shape), "shape")
+
+
+def shape_trace(exact: Trace) -> Trace:
+    """The shape's lines, from those of the exact form; each has the frames of all the lines that it stands for."""
+    shape = _lookup_shapes(exact)
+    for connection in _connections(exact):
+        shape += (traced for traced in connection if isinstance(traced.line, ConnectionLine))
+        shape += _merged(_segment_shapes(connection))
+    return tuple(shape)
+
+
+def _lookup_shapes(exact: Trace) -> list[Traced]:
+    """The lookups' shapes; those that are the same become one line."""
+    alike: dict[LookupLine, list[Traced]] = {}
+    for traced in exact:
+        if isinstance(traced.line, LookupLine):
+            alike.setdefault(_lookup_shape(traced.line), []).append(traced)
+    return [
+        Traced(line, _all_frames(of), tuple(chain.from_iterable(one.asked for one in of))) for line, of in alike.items()
+    ]
+
+
+def _all_frames(parts: Iterable[Traced]) -> tuple[int, ...]:
+    return tuple(sorted(set(chain.from_iterable(one.frames for one in parts))))
 
 
 def _lookup_shape(line: LookupLine) -> LookupLine:
@@ -176,14 +218,14 @@ def _lookup_shape(line: LookupLine) -> LookupLine:
     return replace(line, name=ANY_NAME, aliases=("ALIAS",) * len(line.aliases), outcome=outcome)
 
 
-def _connections(lines: Iterable[Line]) -> Iterator[list[Line]]:
-    part: list[Line] = []
-    for line in lines:
-        if isinstance(line, ConnectionLine):
+def _connections(exact: Trace) -> Iterator[list[Traced]]:
+    part: list[Traced] = []
+    for traced in exact:
+        if isinstance(traced.line, ConnectionLine):
             yield part
             part = []
-        if not isinstance(line, LookupLine):
-            part.append(line)
+        if not isinstance(traced.line, LookupLine):
+            part.append(traced)
     yield part
 
 
@@ -196,10 +238,11 @@ class _Side:
     paid: int = 0  # the highest SYN or FIN of the peer that this side has acknowledged
 
 
-def _segment_shapes(lines: Iterable[SegmentLine]) -> Iterator[SegmentLine]:
+def _segment_shapes(connection: Iterable[Traced]) -> Iterator[Traced]:
     sides: dict[Role, _Side] = {"client": _Side(), "server": _Side()}
-    for line in lines:
-        if line.numbers is None:
+    for traced in connection:
+        line = traced.line
+        if not isinstance(line, SegmentLine) or line.numbers is None:
             continue
         me, peer = sides[line.sender], sides[PEER[line.sender]]
         words = line.flags.split(",")
@@ -208,13 +251,13 @@ def _segment_shapes(lines: Iterable[SegmentLine]) -> Iterator[SegmentLine]:
         again = control + line.numbers.length > 0 and next_number <= me.highest
         me.highest = max(me.highest, next_number)
         pays = me.owed is not None and line.ack is not None and line.ack >= me.owed
-        if line.flags == "ACK" and pays:
-            yield SegmentLine(line.sender, "ACK", again=me.paid == me.owed)
+        shapes = [SegmentLine(line.sender, "ACK", again=me.paid == me.owed)] if line.flags == "ACK" and pays else []
         data = (
             [SegmentLine(line.sender, "DATA", text=_text_shape(line.text), again=again)] if line.numbers.length else []
         )
         flags = [SegmentLine(line.sender, line.flags, again=again)] if control or "RST" in words else []
-        yield from (*flags, *data) if "SYN" in words else (*data, *flags)
+        shapes += (*flags, *data) if "SYN" in words else (*data, *flags)
+        yield from (Traced(shape, traced.frames) for shape in shapes)
         if pays and me.owed is not None:
             me.paid, me.owed = me.owed, None
         if control:
@@ -229,21 +272,30 @@ def _text_shape(text: str | None) -> str | None:
     return words[1] if words[0].startswith("HTTP/") and len(words) > 1 else words[0]
 
 
-def _merged(lines: Iterable[SegmentLine]) -> Iterator[SegmentLine]:
+def _merged(lines: Iterable[Traced]) -> Iterator[Traced]:
     """Adjacent data of one side as one line, unless a new message begins in it."""
-    previous: SegmentLine | None = None
-    for line in lines:
-        continues = line == SegmentLine(line.sender, "DATA")
-        if continues and previous and (previous.sender, previous.flags, previous.again) == (line.sender, "DATA", False):
-            continue
-        yield line
-        previous = line
+    parts: list[Traced] = []
+    for traced in lines:
+        if parts and not _continues(parts[0].line, traced.line):
+            yield Traced(parts[0].line, _all_frames(parts))
+            parts = []
+        parts.append(traced)
+    if parts:
+        yield Traced(parts[0].line, _all_frames(parts))
+
+
+def _continues(first: Line, line: Line) -> bool:
+    if not isinstance(first, SegmentLine) or not isinstance(line, SegmentLine):
+        return False
+    is_more = line == SegmentLine(line.sender, "DATA")
+    return is_more and (first.sender, first.flags, first.again) == (line.sender, "DATA", False)
 
 
 # --- printing and parsing ---
 
 
-def _print(line: Line) -> str:
+def line_text(line: Line) -> str:
+    """The line's canonical text: one line of printable ASCII, whatever was captured."""
     if isinstance(line, LookupLine):
         marks = (f" x{line.queries}" if line.queries > 1 else "") + (" tcp" if line.transport == "tcp" else "")
         return f"lookup  {line.type:<4}  {line.name}{marks} -> {' -> '.join((*line.aliases, ','.join(line.outcome)))}"

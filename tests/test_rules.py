@@ -7,9 +7,10 @@ from scapy.layers.dns import DNS
 from scapy.layers.inet import IP, TCP
 from scapy.packet import Packet as Scapy
 
+from analysis.expect.parse import parse_expectation
 from analysis.rules.case import Case
 from analysis.rules.judge import RULES, Finding, judge, verdict_of
-from analysis.sequence import exact_sequence, parse_sequence, shape_of
+from analysis.sequence import exact_sequence, shape_of
 from tests.craft import (
     CLIENT,
     NAME,
@@ -262,7 +263,7 @@ def test_a_host_that_is_not_in_the_capture_is_said() -> None:
 
 def _judged(frames: list[Scapy], expected: str) -> tuple[Finding, ...]:
     found = report(frames, "complete")
-    return judge(Case(found.traffic, found.doubts, found.story, found.exact, parse_sequence(expected)))
+    return judge(Case(found.traffic, found.doubts, found.story, found.exact, parse_expectation(expected)))
 
 
 def test_a_refusal_that_the_scenario_expects_passes() -> None:

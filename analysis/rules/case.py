@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from analysis.expect.pattern import Expectation
 from analysis.health import Doubt
 from analysis.sequence import Sequence
 from analysis.story import Story
@@ -15,7 +16,7 @@ from analysis.traffic import Traffic
 class Outcome:
     """A rule's answer: what it expected, what was there instead, the frames that show it.
 
-    `needed`: of an inconclusive one, the frames that would decide it, in words.
+    `needed`: of an inconclusive one, the frames that would decide it, in words. `details`: lines that show it.
     """
 
     status: Literal["pass", "fail", "skip", "inconclusive"]
@@ -24,6 +25,7 @@ class Outcome:
     frames: tuple[int, ...] = ()
     hint: str = ""
     needed: str = ""
+    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Case:
     doubts: tuple[Doubt, ...]
     story: Story | None
     sequence: Sequence
-    expected: Sequence | None
+    expected: Expectation | None
     kernels: Mapping[int, Kernels] = field(default_factory=dict)
 
     @property

@@ -8,9 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from analysis.expect.difference import explain_mismatch
+from analysis.expect.events import Event, events_of
+from analysis.expect.match import Matched, Undecided, match
+from analysis.expect.pattern import Form
 from analysis.rules import dns, http, kernel, tcp
 from analysis.rules.case import Case, Outcome
-from analysis.sequence import Sequence, shape_of
+from analysis.sequence import exact_trace, shape_trace
+from analysis.text import plural
 
 Status = Literal["pass", "fail", "skip", "inconclusive"]
 
@@ -28,7 +33,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one rule found. `needed`: what would decide it. Points are a rubric's, and empty without one."""
+    """What one rule found. `needed`: what would decide it. Points are a rubric's, and empty without one.
+
+    `details`: lines of at most 76 columns that show it, such as two sequences side by side.
+    """
 
     rule: str
     status: Status
@@ -41,6 +49,7 @@ class Finding:
     reference: str
     points: int | None = None
     max_points: int | None = None
+    details: tuple[str, ...] = ()
 
 
 def _capture_whole(case: Case) -> Outcome:
@@ -73,21 +82,25 @@ def _sequence(case: Case) -> Outcome:
     if case.expected is None:
         return Outcome("skip", "the scenario's own sequence", "no scenario expects one")
     expected = case.expected
-    found = case.sequence if expected.form == "exact" else shape_of(case.sequence)
-    wanted = f"the scenario's sequence of {len(expected.lines)} lines"
-    if found == expected:
+    wanted = f"the scenario's sequence of {plural(expected.line_count, 'line')}"
+    events = _events(case, expected.form)
+    found = match(expected, events)
+    if isinstance(found, Matched):
         return Outcome("pass", wanted, f"exactly that, by its {expected.form}", case.story_frames)
-    return case.absent(wanted, _first_difference(expected, found), "the frames of that line", case.story_frames)
+    if isinstance(found, Undecided):
+        actual = f"too many readings of it: given up after {found.steps} steps"
+        hint = "give it fewer counted repeats and any-order groups within each other"
+        return Outcome("inconclusive", wanted, actual, case.story_frames, hint, "an expectation with fewer readings")
+    said = explain_mismatch(expected, events, found)
+    outcome = case.absent(wanted, said.actual, "the frames of that line", said.frames)
+    return replace(outcome, details=said.details)
 
 
-def _first_difference(expected: Sequence, found: Sequence) -> str:
-    wanted, seen = str(expected).splitlines(), str(found).splitlines()
-    for number in range(max(len(wanted), len(seen))):
-        want = " ".join(wanted[number].split()) if number < len(wanted) else "the end"
-        see = " ".join(seen[number].split()) if number < len(seen) else "the end"
-        if want != see:
-            return f"line {number + 1}: `{see}` instead of `{want}`"
-    return "the same text"
+def _events(case: Case, form: Form) -> tuple[Event, ...]:
+    """The lines of the story's sequence, each with its frames and times."""
+    exact = exact_trace(case.story) if case.story else ()
+    times = case.traffic.capture.frames.time_ns
+    return events_of(exact if form == "exact" else shape_trace(exact), lambda frame: int(times[frame - 1]))
 
 
 OUTCOME = True  # how a fetch went, which a scenario may want otherwise
@@ -148,4 +161,5 @@ def _finding(rule: Rule, outcome: Outcome) -> Finding:
         outcome.hint,
         outcome.needed,
         rule.reference,
+        details=outcome.details,
     )

@@ -85,7 +85,10 @@ def _values(report: Report) -> dict[str, Any]:
             "why": report.why,
         },
         "frames": ({"frame": line.frame, "line": str(line).strip()} for line in frame_lines(report)),
-        "findings": [{**asdict(finding), "frames": list(finding.frames)} for finding in report.findings],
+        "findings": [
+            {**asdict(finding), "frames": list(finding.frames), "details": list(finding.details)}
+            for finding in report.findings
+        ],
         "verdict": report.verdict,
         "fingerprint": {
             "exact": report.exact.fingerprint if report.story else None,

@@ -130,7 +130,13 @@ def _finding(finding: Finding, style: Style) -> list[str]:
             first, *rest = style.wrapped(printable(text), indent, indent)
             label_column = style.paint("dim", f"{label:<10}")
             lines += [f"{FINDING_INDENT}{label_column}{first.removeprefix(indent)}", *rest]
-    return lines
+    return lines + _details(finding, style)
+
+
+def _details(finding: Finding, style: Style) -> list[str]:
+    """The lines that show what was found, unless all is well."""
+    shown = () if finding.status == "pass" else finding.details
+    return [part for line in shown for part in style.wrapped(printable(line), FINDING_INDENT, FINDING_INDENT + "  ")]
 
 
 def _sequence(report: Report, style: Style) -> list[str]:

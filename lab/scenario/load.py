@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import InputError
-from analysis.sequence import Sequence, parse_sequence
+from analysis.expect.parse import parse_expectation
+from analysis.expect.pattern import Expectation
 from lab.errors import ScenarioError
 from lab.scenario.client import load_client
 from lab.scenario.commands import check_commands, first_host
@@ -165,15 +166,15 @@ def _own(table: Table, usual: IPv4Address, usual_6: IPv6Address | None, *, ipv6:
     return (*given, *([usual_6] if ipv6 and usual_6 and 6 not in versions else []))
 
 
-def _expected(table: Table) -> Sequence | None:
+def _expected(table: Table) -> Expectation | None:
     words: Any = table.take("sequence", None, text, "a sequence, as a report prints it")
     if words is None:
         return None
     try:
-        sequence = parse_sequence(words)
+        expected = parse_expectation(words)
     except InputError as error:
         table.left["sequence"] = words
         raise table.file.wrong((*table.keys, "sequence"), str(error), error.next_step) from None
-    if not sequence.lines:
+    if not expected.line_count:
         raise table.wrong("sequence", words, "one line at least; leave the key out to expect an ordinary fetch")
-    return sequence
+    return expected

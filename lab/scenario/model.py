@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 from urllib.parse import unquote
 
-from analysis.sequence import Sequence
+from analysis.expect.pattern import Expectation
 
 Address = IPv4Address | IPv6Address
 Role = Literal["client", "resolver", "server"]
@@ -216,7 +216,7 @@ class Scenario:
     server: Server
     client: Client
     wire: WirePlan
-    expected: Sequence | None
+    expected: Expectation | None
     host: str | None
     closes: bool
 

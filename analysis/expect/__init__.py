@@ -1,0 +1,1 @@
+"""Expectations: pattern texts that a fetch's sequence is matched against."""

@@ -1,0 +1,226 @@
+"""What is said of a mismatch: one line, and both sequences side by side around the first difference."""
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+from typing import NamedTuple
+
+from analysis.expect.events import Event
+from analysis.expect.fields import FLAGS, KIND, SENDER, TOOK, TYPE, WAIT, Difference, differences, meets, seconds
+from analysis.expect.match import Awaited, Mismatch
+from analysis.expect.pattern import Expectation, LookupPattern, PatternLine, SegmentPattern, pattern_lines
+from analysis.sequence import line_text
+from analysis.text import listed, printable
+from analysis.views.style import columns, wrap
+
+WIDTH = 76  # columns of the table: a terminal's eighty, behind an indent of four
+CONTEXT_BEFORE, CONTEXT_AFTER = 3, 3
+MOST_ROWS = 3  # of one cell
+MOST_ALTERNATIVES = 8
+END = "(the end)"
+TIED = "\N{NO-BREAK SPACE}"
+JOINED = re.compile(r"\b(ack|after|took) (?=\S+)")  # a word and its number stay together
+
+
+class Explained(NamedTuple):
+    """A mismatch in words: `actual` is one line, `details` a table of at most `WIDTH` columns and what follows it."""
+
+    actual: str
+    details: tuple[str, ...]
+    frames: tuple[int, ...]
+
+
+class _Row(NamedTuple):
+    number: str
+    expected: str
+    mark: str
+    frame: str
+    found: str
+
+
+def explain_mismatch(expectation: Expectation, events: Sequence[Event], mismatch: Mismatch) -> Explained:
+    """The first difference between `events` and what is expected; all of it is printable."""
+    event = events[mismatch.position] if mismatch.position < len(events) else None
+    nearest = min(mismatch.awaited, key=lambda one: _distance(event, one.line))
+    unlike = [] if event is None or nearest.line is None else list(differences(event, nearest.line))
+    slip = _slip(expectation, events, mismatch.position, nearest.line)
+    rows = _rows(expectation, events, mismatch.position, nearest, slip)
+    said = [slip.text] if slip.text else []
+    if unlike and _is_alike(unlike):
+        said.append(f"differs: {'; '.join(map(str, unlike))}")
+    told = [part for text in said for part in wrap(printable(text), WIDTH, "", "  ")]
+    shown = events[mismatch.position : mismatch.position + 1] or events[-1:]
+    frames = tuple(frame for one in shown for frame in one.frames)
+    details = (*_table(rows), *told, *_alternatives(mismatch.awaited))
+    return Explained(printable(_actual(events, mismatch, nearest, unlike)), details, frames)
+
+
+def _alternatives(awaited: Sequence[Awaited]) -> list[str]:
+    """`would have matched: …`, a line each if there are several."""
+    texts = list(dict.fromkeys(_awaited(one) for one in awaited))
+    if len(texts) == 1:
+        return wrap(printable(f"would have matched: {texts[0]}"), WIDTH, "", "  ")
+    shown = texts[:MOST_ALTERNATIVES]
+    more = [f"and {len(texts) - len(shown)} more"] if len(texts) > len(shown) else []
+    return [
+        "would have matched:",
+        *(part for text in (*shown, *more) for part in wrap(printable(text), WIDTH, "  ", "    ")),
+    ]
+
+
+class _Slip(NamedTuple):
+    """Where one side has a line more: in words; whether the first expected line, or the first found one, is alone."""
+
+    text: str = ""
+    expected_alone: bool = False
+    found_alone: bool = False
+
+
+def _slip(expectation: Expectation, events: Sequence[Event], position: int, wanted: PatternLine | None) -> _Slip:
+    """Whether the found line is one too many, or the expected one is missing; as far as the next lines tell."""
+    if wanted is None or position == len(events):
+        return _Slip()
+    event = events[position]
+    follows = next((line for line in pattern_lines(expectation.root) if line.number > wanted.number), None)
+    near = range(position + 1, min(len(events), position + 1 + CONTEXT_AFTER))
+    later = next((index for index in near if meets(events[index], wanted)), None)
+    is_next = follows is not None and meets(event, follows)
+    found = _where(event, position + 1)
+    if later is not None and (is_next or later == position + 1):
+        text = f"{_where(events[later], later + 1)} is what line {wanted.number} expects"
+        return _Slip(f"in another order: {text}") if is_next else _Slip(f"one more: {text}", found_alone=True)
+    if is_next and follows is not None:
+        text = f"one is missing: {found} is what line {follows.number} expects"
+        return _Slip(text, expected_alone=True)
+    return _Slip()
+
+
+def _distance(event: Event | None, line: PatternLine | None) -> float:
+    """How unlike the event and the line are, for choosing the one that was probably meant."""
+    if event is None:
+        return 0
+    if line is None:
+        return 50
+    weights = {KIND: 100, SENDER: 20, FLAGS: 10, TYPE: 10}
+    return sum(weights.get(one.field, 1) for one in differences(event, line))
+
+
+def _is_alike(fields: Iterable[Difference]) -> bool:
+    """Whether what differs are details: a segment of another side or kind differs in everything."""
+    return not {field.field for field in fields} & {KIND, SENDER, FLAGS, TYPE}
+
+
+def _awaited(one: Awaited) -> str:
+    return "the end" if one.line is None else f"`{one.line.text}`"
+
+
+def _actual(events: Sequence[Event], mismatch: Mismatch, nearest: Awaited, unlike: list[Difference]) -> str:
+    wanted = _awaited(nearest)
+    more = len(mismatch.awaited) - 1
+    others = f", or {more} other{'s' if more > 1 else ''}" if more else ""
+    if mismatch.position == len(events):
+        where = f"the end after {_where(events[-1], len(events))}" if events else "nothing at all"
+        return f"{where}, instead of {wanted}{others}"
+    event = events[mismatch.position]
+    found = _found(event)
+    where = _where(event, mismatch.position + 1)
+    if len(unlike) == 1 and unlike[0].field in (WAIT, TOOK):
+        word, came = ("after", "came after") if unlike[0].field == WAIT else ("took", "took")
+        return f"{where}: `{found}` {came} {unlike[0].found} instead of `{word} {unlike[0].wanted}`"
+    return f"{where}: `{found}` instead of {wanted}{others}"
+
+
+def _where(event: Event, number: int) -> str:
+    if not event.frames:
+        return f"line {number}"
+    return f"frame{'s' if len(event.frames) > 1 else ''} {listed(event.frames)}"
+
+
+def _found(event: Event) -> str:
+    return " ".join(line_text(event.line).split())
+
+
+# --- the table ---
+
+
+def _rows(
+    expectation: Expectation, events: Sequence[Event], position: int, nearest: Awaited, slip: _Slip
+) -> list[_Row]:
+    before = nearest.before(CONTEXT_BEFORE)
+    matched = zip(before, events[position - len(before) : position], strict=True)
+    rows = [_Row(*_left(line), "", *_right(event)) for line, event in matched]
+    last = nearest.line.number if nearest.line else len(expectation.source)
+    expected = [_left(nearest.line), *_source_after(expectation, last)]
+    event = events[position] if position < len(events) else None
+    frame, found = _right(event)
+    seen = [
+        (frame, found + _time(event, nearest.line)),
+        *map(_right, events[position + 1 : position + 1 + CONTEXT_AFTER]),
+    ]
+    expected = [("", "–"), *expected] if slip.found_alone else expected
+    seen = [("", "–"), *seen] if slip.expected_alone else seen
+    both = zip_longest(expected[: 1 + CONTEXT_AFTER], seen[: 1 + CONTEXT_AFTER], fillvalue=("", ""))
+    for index, ((number, wanted), (frame, found)) in enumerate(both):
+        rows.append(_Row(number, wanted, "" if index else "≠", frame, found))
+    return rows
+
+
+def _left(line: PatternLine | None) -> tuple[str, str]:
+    return (str(line.number), line.text) if line else ("", END)
+
+
+def _right(event: Event | None) -> tuple[str, str]:
+    return (_frame(event), _found(event)) if event else ("", END)
+
+
+def _time(event: Event | None, line: PatternLine | None) -> str:
+    """The measured time, where the pattern asks for one."""
+    if event is None or line is None:
+        return ""
+    if isinstance(line.pattern, SegmentPattern) and line.pattern.after and event.after_ns is not None:
+        return f" after {seconds(event.after_ns)}"
+    took = [one for one in event.took_ns if one is not None]
+    return (
+        f" took {seconds(max(took))}" if isinstance(line.pattern, LookupPattern) and line.pattern.took and took else ""
+    )
+
+
+def _frame(event: Event) -> str:
+    text = listed(event.frames)
+    return text if len(text) <= 7 else f"{event.frames[0]}…"
+
+
+def _source_after(expectation: Expectation, number: int) -> list[tuple[str, str]]:
+    """The lines of the text that come next, as they stand there."""
+    lines = enumerate(expectation.source.split("\n"), 1)
+    texts = ((count, " ".join(line.split())) for count, line in lines if count > number)
+    kept = [(str(count), text) for count, text in texts if text and not text.startswith("#")]
+    return kept[:CONTEXT_AFTER]
+
+
+def _table(rows: list[_Row]) -> list[str]:
+    numbers = max(len("line"), *(len(row.number) for row in rows))
+    frames = max(len("frame"), *(columns(row.frame) for row in rows))
+    cell = (WIDTH - numbers - frames - 7) // 2  # two blanks behind each number, and a mark with a blank at each side
+    head = _Row("line", "expected", "", "frame", "found")
+    return [line for row in (head, *rows) for line in _printed(row, numbers, cell, frames)]
+
+
+def _printed(row: _Row, numbers: int, cell: int, frames: int) -> list[str]:
+    left, right = _cell(row.expected, cell), _cell(row.found, cell)
+    lines: list[str] = []
+    for index in range(max(len(left), len(right))):
+        number, mark, frame = (row.number, row.mark, row.frame) if index == 0 else ("", "", "")
+        one = left[index] if index < len(left) else ""
+        other = right[index] if index < len(right) else ""
+        padding = " " * (cell - columns(one))
+        gap = " " * (frames - columns(frame))
+        lines.append(f"{number:>{numbers}}  {one}{padding} {mark or ' '} {gap}{frame}  {other}".rstrip())
+    return lines
+
+
+def _cell(text: str, width: int) -> list[str]:
+    lines = [line.replace(TIED, " ") for line in wrap(JOINED.sub(rf"\1{TIED}", printable(text)), width, "", "  ")]
+    if len(lines) > MOST_ROWS:
+        lines = [*lines[: MOST_ROWS - 1], wrap(lines[MOST_ROWS - 1], width - 1)[0] + "…"]
+    return lines

@@ -53,9 +53,10 @@ class Lab(Protocol):
 
 
 class Backend(Protocol):
-    """Makes labs."""
+    """Makes labs. `is_exact`: the same scenario gives the same exact sequence; else the same shape."""
 
     name: str
+    is_exact: bool
 
     def prepare(self, scenario: Scenario, say: Callable[[str], None]) -> None:
         """Refuse what it can't play (`ScenarioError`); get ready what takes longer than a run, and `say` so."""

@@ -19,6 +19,7 @@ class FakeBackend:
     """
 
     name = "fake"
+    is_exact = True
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ class Run:
     scenario: Scenario
     backend: str
     folder: Path
+    is_exact: bool = True
     steps: dict[str, float] = field(default_factory=dict)
     client: ClientResult | None = None
     witness: Witness = field(default_factory=Witness)

@@ -34,6 +34,7 @@ class TellingBackend:
 
     def __init__(self, backend: Backend, pause: str) -> None:
         self.name = backend.name
+        self.is_exact = backend.is_exact
         self._backend = backend
         self._pause = pause
 

@@ -15,6 +15,7 @@ class DockerBackend:
     """Labs of containers, on an engine that answers."""
 
     name = "docker"
+    is_exact = False
 
     def __init__(self, *, offline: bool = False) -> None:
         """Connect; `BackendError` where engine or plugin are missing. `offline` forbids to build the image."""

@@ -24,6 +24,7 @@ class NetnsBackend:
     """Labs of network namespaces: no daemon, no image."""
 
     name = "netns"
+    is_exact = True
 
     def prepare(self, scenario: Scenario, say: Callable[[str], None]) -> None:
         """Nothing: it plays every scenario, and needs nothing that would take time."""

@@ -261,9 +261,10 @@ def test_a_host_that_is_not_in_the_capture_is_said() -> None:
     assert "www.example.org is not in the capture" in found.why
 
 
-def _judged(frames: list[Scapy], expected: str) -> tuple[Finding, ...]:
+def _judged(frames: list[Scapy], expected: str, *fails: str) -> tuple[Finding, ...]:
     found = report(frames, "complete")
-    return judge(Case(found.traffic, found.doubts, found.story, found.exact, parse_expectation(expected)))
+    expectation = replace(parse_expectation(expected), fails=frozenset(fails))
+    return judge(Case(found.traffic, found.doubts, found.story, found.exact, expectation))
 
 
 def test_a_refusal_that_the_scenario_expects_passes() -> None:
@@ -293,6 +294,16 @@ def test_what_a_scenario_expects_never_excuses_wrong_numbers() -> None:
     frames = MUTANTS["the last Ack is one too high"][1]
     found = report(frames, "complete")
     assert verdict_of(_judged(frames, str(found.exact))) == "fail"
+
+
+def test_a_rule_that_a_scenario_expects_to_fail_must_fail() -> None:
+    frames = MUTANTS["the last Ack is one too high"][1]
+    exact = str(report(frames, "complete").exact)
+    failed = [finding.rule for finding in _judged(frames, exact) if finding.status == "fail"]
+    assert failed
+    assert verdict_of(_judged(frames, exact, *failed)) == "pass"
+    (turned,) = [finding for finding in _judged(frames, exact, *failed, "dns.match") if finding.status == "fail"]
+    assert (turned.rule, turned.actual.partition(":")[0]) == ("dns.match", "pass")
 
 
 def test_other_traffic_is_left_out_of_the_story() -> None:

@@ -176,6 +176,8 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         NAMES + '[client]\ncurl = [["http://www.lab.test/"], ["-O", "http://www.lab.test/x"]]\n',
         r"client.curl\[2\]\[1\]: -O writes a file",
     ),
+    "a rule that there isn't": (MINIMAL + '[expect]\nfails = ["tcp.cheksums"]\n', "expect.fails: .*cheksums"),
+    "a failure of nothing": (MINIMAL + '[expect]\nfails = ["tcp.close"]\n', "expect.fails: needs expect.sequence"),
     "a port given twice": (
         NAMES + '[client]\nport = 5000\ncurl = ["--local-port", "6000", "http://www.lab.test/"]\n',
         "client.curl: has --local-port",

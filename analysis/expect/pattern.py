@@ -1,7 +1,7 @@
 """The tree of an expectation: patterns of lines, and the groups that they stand in (docs/expectations.md)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from analysis.tcp.segment import Role
@@ -170,12 +170,16 @@ def pattern_lines(node: Node) -> Iterator[PatternLine]:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """A checked expectation: its text, the form that its lines have, its tree, and how many lines may be matched."""
+    """A checked expectation: its text, the form that its lines have, its tree, and how many lines may be matched.
+
+    `fails` are the ids of rules that are to fail besides.
+    """
 
     source: str
     form: Form
     root: Block
     line_count: int
+    fails: frozenset[str] = frozenset()
 
     def shape(self) -> "Expectation | None":
         """What the shape of every sequence that this expects must meet; None where that can't be said for sure.
@@ -186,4 +190,5 @@ class Expectation:
         """
         from analysis.expect.shape import shape_of_expectation
 
-        return shape_of_expectation(self)
+        shape = shape_of_expectation(self)
+        return None if shape is None else replace(shape, fails=self.fails)

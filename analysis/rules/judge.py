@@ -137,9 +137,20 @@ def judge(case: Case) -> tuple[Finding, ...]:
         finding = findings[index]
         if as_expected and rule.is_outcome and finding.status in ("fail", "inconclusive"):
             findings[index] = replace(finding, status="skip", hint="the scenario expects it so", needed="")
+    for index, finding in enumerate(findings):
+        if case.expected is not None and finding.rule in case.expected.fails:
+            findings[index] = _turned(finding)
     unasked = {"expect.sequence"} if case.expected is None else set()
     unasked |= set() if case.kernels else {"tcp.kernel"}
     return tuple(finding for finding in findings if finding.rule not in unasked)
+
+
+def _turned(finding: Finding) -> Finding:
+    """What the finding is where the scenario expects the rule to fail."""
+    if finding.status == "fail":
+        return replace(finding, status="skip", hint="the scenario expects it to fail")
+    actual = f"{finding.status}: {finding.actual}"
+    return replace(finding, status="fail", expected="a failure, as the scenario has it", actual=actual, needed="")
 
 
 def verdict_of(findings: tuple[Finding, ...]) -> Literal["pass", "fail", "inconclusive"]:

@@ -4,6 +4,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from lab.scenario.wire import load_wire
 
 PACK = Path(__file__).parent.parent / "scenarios"
 LONGEST_NAME = 40
+FAILS_WORDS = 'a list of rules by their ids (README.md has them), such as "tcp.checksums"'
 FALLBACK_SERVER = IPv4Address("192.0.2.80")  # of a server that no name leads to
 
 
@@ -168,13 +170,28 @@ def _own(table: Table, usual: IPv4Address, usual_6: IPv6Address | None, *, ipv6:
 
 def _expected(table: Table) -> Expectation | None:
     words: Any = table.take("sequence", None, text, "a sequence, as a report prints it")
+    fails: frozenset[str] = table.take("fails", frozenset(), _rules, FAILS_WORDS)
     if words is None:
+        if fails:
+            fix = "write the sequence that a report of it prints"
+            raise table.contradicts("fails", "needs expect.sequence beside it", fix)
         return None
     try:
         expected = parse_expectation(words)
     except InputError as error:
-        table.left["sequence"] = words
         raise table.file.wrong((*table.keys, "sequence"), str(error), error.next_step) from None
     if not expected.line_count:
         raise table.wrong("sequence", words, "one line at least; leave the key out to expect an ordinary fetch")
-    return expected
+    return replace(expected, fails=fails)
+
+
+def _rules(value: Any) -> frozenset[str] | None:
+    good = isinstance(value, list) and all(isinstance(rule, str) and rule in _rule_ids() for rule in value)
+    return frozenset(value) if good else None
+
+
+def _rule_ids() -> tuple[str, ...]:
+    """The rules that a scenario may expect to fail; loaded when one does, for it takes long."""
+    from analysis.rules.judge import RULES
+
+    return tuple(rule.id for rule in RULES if rule.id not in ("capture.whole", "expect.sequence"))

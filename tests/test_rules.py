@@ -1,6 +1,7 @@
 """Every rule: a capture that passes it, and mutants that fail on it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from scapy.layers.dns import DNS

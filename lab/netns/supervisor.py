@@ -78,6 +78,7 @@ class Supervisor:
         self._pid = 0
         self._socket.settimeout(10.0)
         with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)  # an init that began as its parent died has no death signal
             while with_init and self._socket.recv(LARGEST_MESSAGE):
                 pass  # init has the other end: its end of file comes when init and all its children are gone
         self._socket.close()

@@ -37,22 +37,28 @@ READS_AT_ONCE = 64  # of one TAP, in free order, before the others' turn
 FLUSH_S = 0.02  # in free order: how long a frame waits to be overtaken
 
 
+class _Parcel(NamedTuple):
+    """A frame on its way; its number in the capture, if it has one yet; what it was before a fault damaged it."""
+
+    source: Host
+    target: Host
+    frame: bytes
+    captured_as: int | None
+    original: bytes | None = None
+
+
 class _Queued(NamedTuple):
     due: float
     number: int
-    target: Host
-    frame: bytes
-    captured_as: int | None  # its number in the capture, of a frame of the client's
+    parcel: _Parcel
 
 
 class _Held(NamedTuple):
-    """A frame that the next one of the same way is to overtake."""
+    """What the next frame of the same way is to overtake."""
 
     fault: int
-    target: Host
-    copies: tuple[bytes, ...]
+    parcels: tuple[_Parcel, ...]
     delay_s: float
-    captured_as: int | None
 
 
 class Wire:
@@ -130,8 +136,9 @@ class Wire:
 
     def arrived(self) -> int | None:
         """How many frames of the capture have passed the servers' links, too; None if not exactly the first ones."""
-        waiting = [*(one.captured_as for one in self._queue), *(one.captured_as for one in self._held.values())]
-        on_the_way = set(waiting)  # None in it: one that is to be captured yet
+        held = (parcel for one in self._held.values() for parcel in one.parcels)
+        parcels = (*(queued.parcel for queued in self._queue), *held)
+        on_the_way = {parcel.captured_as for parcel in parcels}  # None in it: one that is to be captured yet
         captured = self._sidecar.frame_count
         count = captured - len(on_the_way)
         return count if on_the_way == set(range(count + 1, captured + 1)) else None
@@ -173,54 +180,65 @@ class Wire:
             self._too_large[target.role] = self._too_large.get(target.role, 0) + 1
             self._sockets.lost(frame, source.role, captured_as, self._sidecar.frame_count)
             return
-        now = time.monotonic()
-        if not self._plan.faults:
-            self._enqueue(source, target, frame, now, 0.0, captured_as)
-            return
-        fate = self._faults.fate(source.role, frame, captured_as, now - self._start)
-        if frame not in fate.copies:
-            self._sockets.lost(frame, source.role, captured_as, self._sidecar.frame_count)
-        if fate.held_by is not None and fate.copies and (source.role, target.role) not in self._held:
-            held = _Held(fate.held_by, target, fate.copies, fate.delay_s, captured_as)
-            self._held[source.role, target.role] = held
-            return
-        for copy in fate.copies:
-            self._enqueue(source, target, copy, now, fate.delay_s, captured_as)
-        if fate.copies:
-            self._let_follow(source, target, now)
+        parcel = _Parcel(source, target, frame, captured_as)
+        if self._plan.faults:
+            self._suffer(parcel)
+        else:
+            self._send(parcel, 0.0)
 
-    def _let_follow(self, source: Host, target: Host, now: float) -> None:
+    def _suffer(self, parcel: _Parcel) -> None:
+        """Do the faults to a frame: what is left of it goes on."""
+        source, target, frame, captured_as, _ = parcel
+        fate = self._faults.fate(source.role, frame, captured_as, time.monotonic() - self._start)
+        parcels = tuple(
+            parcel if copy == frame else parcel._replace(frame=copy, original=frame) for copy in fate.copies
+        )
+        if not parcels or (frame not in fate.copies and target.role != "client"):
+            self._sockets.lost(frame, source.role, captured_as, self._sidecar.frame_count)
+        if not parcels:
+            return
+        way = (source.role, target.role)
+        if fate.held_by is not None and way not in self._held:
+            self._held[way] = _Held(fate.held_by, parcels, fate.delay_s)
+            return
+        for one in parcels:
+            self._send(one, fate.delay_s)
+        self._let_follow(way)
+
+    def _let_follow(self, way: tuple[Role, Role]) -> None:
         """The frame that waited for one to overtake it goes out behind that one."""
-        held = self._held.pop((source.role, target.role), None)
+        held = self._held.pop(way, None)
         if held is None:
             return
-        self._faults.hit(held.fault, held.copies[0], held.captured_as, now - self._start)
-        for copy in held.copies:
-            self._enqueue(source, target, copy, now, held.delay_s, held.captured_as)
+        first = held.parcels[0]
+        self._faults.hit(held.fault, first.frame, first.captured_as, time.monotonic() - self._start)
+        for parcel in held.parcels:
+            self._send(parcel, held.delay_s)
 
     def _release_held(self) -> bool:
         """Let go of frames that nothing came to overtake; whether there were any."""
-        waiting = list(self._held.items())
+        waiting = list(self._held.values())
         self._held.clear()
-        for (sender, _), held in waiting:
-            source = next(host for host in self._taps.values() if host.role == sender)
-            for copy in held.copies:
-                self._enqueue(source, held.target, copy, time.monotonic(), held.delay_s, held.captured_as)
+        for held in waiting:
+            for parcel in held.parcels:
+                self._send(parcel, held.delay_s)
         return bool(waiting)
 
-    def _enqueue(
-        self, source: Host, target: Host, frame: bytes, now: float, delay_s: float, captured_as: int | None
-    ) -> None:
-        due = self._legs.arrival(source.role, target.role, now, len(frame)) + delay_s
-        heapq.heappush(self._queue, _Queued(due, next(self._numbers), target, frame, captured_as))
+    def _send(self, parcel: _Parcel, delay_s: float) -> None:
+        now, length = time.monotonic(), len(parcel.frame)
+        due = self._legs.arrival(parcel.source.role, parcel.target.role, now, length) + delay_s
+        heapq.heappush(self._queue, _Queued(due, next(self._numbers), parcel))
 
     def _deliver(self) -> None:
-        queued = heapq.heappop(self._queue)
-        if queued.target.role == "client":
-            self._sidecar.write(queued.frame)
-        os.write(queued.target.tap, queued.frame)
+        parcel = heapq.heappop(self._queue).parcel
+        if parcel.target.role == "client":
+            self._sidecar.write(parcel.frame)
+            captured = self._sidecar.frame_count
+            if parcel.original is not None:
+                self._sockets.lost(parcel.original, parcel.source.role, captured, captured)
+        os.write(parcel.target.tap, parcel.frame)
         if not self._is_free:
-            self._sockets.arrived(queued.frame)
+            self._sockets.arrived(parcel.frame)
         self._last_activity = time.monotonic()
 
     @property

@@ -22,6 +22,7 @@ def play(scenario: str, backend: str | None, runs: Path, *, explain: bool, as_js
     """`invoke lab`: run a scenario and print its report; the verdict."""
     with uninterrupted():
         from lab.backends import choose_backend
+        from lab.fault_view import fault_lines
         from lab.run import run_scenario
 
     plan = load_scenario(find_scenario(scenario))
@@ -37,6 +38,8 @@ def play(scenario: str, backend: str | None, runs: Path, *, explain: bool, as_js
         said = f": {printable(log[-1])}" if log else ""
         say(f"curl ended with status {status}{said}")
     if not as_json:
+        for line in fault_lines(run.witness.facts):
+            print("\n".join(style().wrapped(line, "", "  ")))
         print(f"the run: {_short(run.folder)}")
     return run.report.verdict
 

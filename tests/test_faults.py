@@ -1,6 +1,7 @@
 """Faults: each does to the chosen frames what it says, counts its hits, and complains where it did nothing."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from lab.netns.frame_kinds import kinds_of
 from lab.scenario.model import Fault, Selection
 from lab.scenario.wire import read_selection
 from tests.craft import Talk, answer, question
-from tests.test_lab import lines, play
+from tests.test_lab import LAB, invoke, lines, play
 
 NAMES = '[names]\n"www.lab.test" = "192.0.2.80"\n[client]\ncurl = ["http://www.lab.test/"]\n'
 netns = pytest.mark.needs("netns")
@@ -181,3 +182,13 @@ def test_free_order_carries_the_same_fetch(tmp_path: Path) -> None:
     report, _, _ = run(tmp_path, '[wire]\norder = "free"\n', server="body = 300_000")
     assert report["verdict"] == "pass"
     assert report["connections"][0]["bytes"]["server"] > 300_000
+
+
+@netns
+def test_what_the_wire_did_is_told_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "two.toml").write_text(
+        NAMES + '[[wire.fault]]\ndrop = "client FIN 1"\n[[wire.fault]]\nduplicate = "server SYN,ACK 1"\n'
+    )
+    done = invoke(*LAB, "--scenario", tmp_path / "two.toml", "--runs", tmp_path / "runs")
+    assert re.search(r"\nthe wire: drop client FIN 1: frame \d+\n", done.stdout)
+    assert re.search(r"\nthe wire: duplicate server SYN,ACK 1: on its way to the client after 0\.\d+ s\n", done.stdout)

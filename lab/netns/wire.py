@@ -76,7 +76,8 @@ class Wire:
         self._queue: list[_Queued] = []
         self._held: dict[tuple[Role, Role], _Held] = {}
         self._numbers = itertools.count()
-        self._start = self._last_activity = time.monotonic()
+        self._last_activity = time.monotonic()
+        self._start = 0.0  # when the first frame came
         self._filtered: dict[str, int] = {}
         self._too_large: dict[Role, int] = {}
 
@@ -170,6 +171,7 @@ class Wire:
             kind = f"0x{frame[12:14].hex()}"
             self._filtered[kind] = self._filtered.get(kind, 0) + 1
             return
+        self._start = self._start or time.monotonic()
         if not self._is_free or len(frame) <= LARGEST_SYN:
             self._sockets.sent(frame, source.role, target.role)
         captured_as = None

@@ -22,7 +22,8 @@ def commands() -> ModuleType:
 
 @task(
     help={
-        "scenario": "a scenario of the pack, or a .toml file",
+        "scenario": "a scenario of the pack, or a .toml file; left out: the baseline",
+        "all": "run every scenario of the pack, and end with a table",
         "backend": "which backend makes the hosts: netns or docker",
         "offline": "never pull or build an image",
         "explain": "add for every frame why its Seq and Ack are what they are",
@@ -31,9 +32,13 @@ def commands() -> ModuleType:
     }
 )
 @for_people
-def lab(_: Context, scenario="baseline", backend="", explain=False, json=False, runs=RUNS, offline=False):  # type: ignore[no-untyped-def]
-    """Run a scenario: three hosts, a real curl, a capture, and its report."""
-    verdict = commands().play(scenario, backend or None, Path(runs), explain=explain, as_json=json, offline=offline)
+def lab(_: Context, scenario="", all_=False, backend="", explain=False, json=False, runs=RUNS, offline=False):  # type: ignore[no-untyped-def]
+    """Run a scenario, or all: three hosts, a real curl, a capture, and its report."""
+    asked, folder = backend or None, Path(runs)
+    if all_:
+        verdict = commands().play_all(scenario, asked, folder, explain=explain, as_json=json, offline=offline)
+    else:
+        verdict = commands().play(scenario or "baseline", asked, folder, explain=explain, as_json=json, offline=offline)
     raise Exit(code=STATUS_OF_VERDICT[verdict])
 
 
@@ -58,7 +63,7 @@ def analyze(_: Context, file, host="", explain=False, json=False, summary=False)
 @task(help={"json": "print the list as JSON"})
 @for_people
 def scenarios(_: Context, json=False):  # type: ignore[no-untyped-def]
-    """List the scenario pack."""
+    """List the scenario pack: titles, backends, times."""
     commands().list_scenarios(as_json=json)
 
 

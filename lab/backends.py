@@ -28,6 +28,27 @@ def choose_backend(asked: str | None, scenario: Scenario, *, offline: bool = Fal
     return _choose(scenario, offline=offline)
 
 
+def choose_for_pack(asked: str | None, *, offline: bool = False) -> tuple[Backend, str]:
+    """The backend to play the whole pack on, and why: the one asked for; else netns, which plays all; else Docker.
+
+    `BackendError` if neither can run here.
+    """
+    if asked not in (None, *NAMES):
+        raise InputError(f"there is no backend {asked!r}", f"use one of: {', '.join(NAMES)}")
+    if asked is not None:
+        return (_netns() if asked == "netns" else _docker(offline=offline)), "as asked"
+    obstacle = _netns_obstacle()
+    if obstacle is None:
+        return _netns(), "it plays every scenario"
+    try:
+        return _docker(offline=offline), f"netns can't run here: {obstacle}"
+    except LabError as why:
+        raise BackendError(
+            f"neither backend can run: netns: {obstacle}; docker: {why}",
+            obstacle.next_step or "see what is missing: invoke doctor",
+        ) from None
+
+
 def _choose(scenario: Scenario, *, offline: bool) -> tuple[Backend, str]:
     from lab.containers.engine import is_likely
     from lab.containers.render import unplayable

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,13 @@ from analysis.errors import InputError, LabError
 from analysis.text import json_without_commands, printable
 from lab.console import say, style
 from lab.interrupts import uninterrupted
-from lab.scenario.load import find_scenario, load_scenario, pack
+from lab.scenario.load import find_scenario, load_scenario
 from lab.scenario.model import Scenario
 
 if TYPE_CHECKING:
     from analysis.report import Report
     from lab.doctor import Check
+    from lab.pack import Played
 
 
 def play(scenario: str, backend: str | None, runs: Path, *, explain: bool, as_json: bool, offline: bool) -> str:
@@ -97,15 +99,47 @@ def print_json(values: Any) -> None:
     print(json_without_commands(json.dumps(values, indent=2)))
 
 
-def list_scenarios(*, as_json: bool) -> None:
-    """`invoke scenarios`: the pack, by name and title."""
-    plans = [load_scenario(path) for path in pack()]
+def play_all(scenario: str, backend: str | None, runs: Path, *, explain: bool, as_json: bool, offline: bool) -> str:
+    """`invoke lab --all`: run the whole pack and end with a table; the verdict of all."""
+    if scenario or explain:
+        option = "--scenario" if scenario else "--explain"
+        raise InputError(f"--all runs every scenario of the pack: {option} is of one run", "leave one of the two out")
+    from lab.backends import choose_for_pack
+    from lab.pack import load_pack, play_pack, verdict_of_all
+    from lab.pack_view import docker_needs, left_out_lines, played_values, progress_line, table_lines
+
+    plans = load_pack()
+    chosen, why = choose_for_pack(backend, offline=offline)
+    say(f"backend: {chosen.name} ({why})")
+    left_out = [plan for plan in plans if chosen.name == "docker" and docker_needs(plan)]
+    plans = tuple(plan for plan in plans if plan not in left_out)
+    chosen.prepare(plans[0], say)
+    count = Counter[str]()
+
+    def heard(one: "Played") -> None:
+        count["runs"] += 1
+        say(progress_line(count["runs"], len(plans), one))
+
+    played = play_pack(plans, chosen.name, runs, heard, *(["--offline"] if offline else []))
     if as_json:
-        print_json([{"name": plan.name, "title": plan.title, "look_for": plan.look_for} for plan in plans])
+        print_json(played_values(played, left_out, chosen.name))
+    else:
+        print("\n".join(("", *table_lines(played, style()), *left_out_lines(left_out, style()))))
+    return verdict_of_all(played)
+
+
+def list_scenarios(*, as_json: bool) -> None:
+    """`invoke scenarios`: the pack, what each backend can play of it, and how long that takes."""
+    from lab.pack import load_pack
+    from lab.pack_view import list_lines, plan_values
+
+    plans = load_pack()
+    if as_json:
+        print_json([plan_values(plan) for plan in plans])
         return
-    for plan in plans:
-        for line in style().wrapped(plan.title, f"{plan.name:<16}", " " * 16):
-            print(line)
+    for line in list_lines(plans, style()):
+        print(line)
+    print("\none of them: invoke lab --scenario NAME; all: invoke lab --all")
 
 
 def clean(runs: Path) -> None:

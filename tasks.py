@@ -104,14 +104,15 @@ def doctor(_: Context, json=False, runs=RUNS):  # type: ignore[no-untyped-def]
 
 @task(
     help={
-        "only": "netns, docker or analysis; left out, each of them that is ready; large: the analysis of 2 GB",
+        "only": "netns, docker or analysis; left out, each of them that is ready; pack; large: the analysis of 2 GB",
         "runs": "warm runs to time (docker: half as many, in pairs with docker compose by hand)",
-        "repeat": "runs in a row (netns: half with every core busy; docker: a quarter as many, then four at a time)",
+        "repeat": "how often in a row, half of it with every core busy: runs, 200 (docker: a quarter as many, then four "
+        "at a time); rounds of the pack, 20",
         "frames": "how long a capture the analysis is given",
     }
 )
 @for_people
-def bench(_: Context, only="", runs=20, repeat=200, frames=1_000_000):  # type: ignore[no-untyped-def]
+def bench(_: Context, only="", runs=20, repeat=0, frames=1_000_000):  # type: ignore[no-untyped-def]
     """Measure runs, how alike they are, and the analysis; docs/benchmarks.md holds such tables."""
     raise Exit(code=0 if commands().bench(only or None, runs, repeat, frames) else 1)
 
@@ -132,6 +133,13 @@ def fuzz(_: Context, count=100_000, first=0, seed=1, jobs=0, corpus="", keep="",
     """Damage captures, and give them to the whole analysis: no crash, no hang, bounded memory."""
     good = commands().fuzz(count, first, seed, jobs=jobs, corpus=corpus, keep=keep, engine=engine)
     raise Exit(code=0 if good else 1)
+
+
+@task
+@for_people
+def selftest(_: Context):  # type: ignore[no-untyped-def]
+    """Prove that the pack's expectations discriminate: by each other's captures, and by mutants of their own."""
+    raise Exit(code=0 if commands().selftest() else 1)
 
 
 @task

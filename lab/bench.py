@@ -20,6 +20,7 @@ from lab.record import PARTIAL
 
 HERE = Path(__file__).parent.parent
 BUSY = "while True: pass"
+REPEAT = 200
 Progress = Callable[[str], None]
 
 
@@ -69,7 +70,7 @@ def bench(runs: int, repeat: int, progress: Progress) -> tuple[str, bool]:
         one_run(Path(folder), Batch("cold", "netns"))
         quick = batch_of("warm", "netns", runs, Path(folder), progress)
         quiet = batch_of("in a row, quiet", "netns", repeat - repeat // 2, Path(folder), progress)
-        with _busy_cores():
+        with busy_cores():
             loaded = batch_of("in a row, every core busy", "netns", repeat // 2, Path(folder), progress)
         partial = len(list(Path(folder).glob(f"{PARTIAL}*")))
     left = settled_difference(before) | {"partial folders": partial}
@@ -114,7 +115,7 @@ def one_run(folder: Path, batch: Batch) -> None:
 
 
 @contextmanager
-def _busy_cores() -> Iterator[None]:
+def busy_cores() -> Iterator[None]:
     """A process a core that computes without end."""
     busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(os.cpu_count() or 1)]
     try:

@@ -3,8 +3,10 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from analysis.errors import InputError, LabError
@@ -201,23 +203,25 @@ def unbundle(file: Path) -> None:
 
 
 def bench(only: str | None, runs: int, repeat: int, frames: int) -> bool:
-    """`invoke bench`: tables of times and fingerprints; whether all was as it should be."""
+    """`invoke bench`: tables of times and fingerprints; whether all was as it should be. `repeat` 0: as often as usual."""
+    from lab.bench import REPEAT, machine
     from lab.bench import bench as bench_netns
-    from lab.bench import machine
     from lab.bench_analysis import bench_analysis, bench_large
+    from lab.bench_pack import ROUNDS, bench_pack
     from lab.containers.bench import bench_docker
     from lab.doctor import examine_docker
 
     parts: dict[str, Callable[[], tuple[str, bool]]] = {
-        "netns": lambda: bench_netns(runs, repeat, say),
-        "docker": lambda: bench_docker(max(1, runs // 2), max(1, repeat // 4), say),
+        "netns": lambda: bench_netns(runs, repeat or REPEAT, say),
+        "docker": lambda: bench_docker(max(1, runs // 2), max(1, (repeat or REPEAT) // 4), say),
         "analysis": lambda: bench_analysis(frames, say),
+        "pack": lambda: bench_pack(repeat or ROUNDS, say),
         "large": lambda: bench_large(say),
     }
     if only not in (None, *parts):
         raise InputError(f"there is nothing called {only!r} to measure", f"use one of: {', '.join(parts)}")
     if only is None:
-        del parts["large"]
+        del parts["pack"], parts["large"]
         if not all(check.ok for check in examine_docker()):
             del parts["docker"]
     print(machine())
@@ -243,13 +247,51 @@ def fuzz(count: int, first: int, seed: int, *, jobs: int, corpus: str, keep: str
     return good
 
 
-def write_docs(folder: Path) -> None:
-    """`invoke docs`: write the pages of the documentation that are made of the code."""
-    from analysis.views.states import states_page
+def selftest() -> bool:
+    """`invoke selftest`: whether the pack's expectations pass what they should, and nothing else."""
+    from lab.selftest import samples_of
+    from lab.selftest import selftest as run_selftest
+    from lab.selftest_page import selftest_tables
 
-    path = folder / "states.md"
-    path.write_text(states_page())
-    print(f"written: {_short(path)}")
+    with _pack_played() as (plans, played):
+        result = run_selftest(samples_of(plans, played), say)
+    print(selftest_tables(result))
+    return not result.holes
+
+
+@contextmanager
+def _pack_played() -> "Iterator[tuple[tuple[Scenario, ...], tuple[Played, ...]]]":
+    """The pack and a run of it on netns, whose folders stay as long as the block."""
+    from lab.pack import load_pack, play_pack
+    from lab.pack_view import progress_line
+
+    plans = load_pack()
+    count = Counter[str]()
+
+    def heard(one: "Played") -> None:
+        count["runs"] += 1
+        say(progress_line(count["runs"], len(plans), one))
+
+    with TemporaryDirectory() as folder:
+        yield plans, play_pack(plans, "netns", Path(folder), heard)
+
+
+def write_docs(folder: Path) -> None:
+    """`invoke docs`: write the pages of the documentation that are made of the code, and of one run of the pack."""
+    from analysis.views.states import states_page
+    from lab.scenarios_page import scenarios_page
+    from lab.selftest import samples_of
+    from lab.selftest import selftest as run_selftest
+    from lab.selftest_page import selftest_page
+
+    pages = {"states.md": states_page()}
+    with _pack_played() as (plans, played):
+        pages["scenarios.md"] = scenarios_page(plans, played)
+        pages["selftest.md"] = selftest_page(run_selftest(samples_of(plans, played), say))
+    for name, text in pages.items():
+        path = folder / name
+        path.write_text(text)
+        print(f"written: {_short(path)}")
 
 
 def doctor(runs: Path, *, as_json: bool) -> bool:

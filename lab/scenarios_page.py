@@ -1,0 +1,147 @@
+"""`docs/scenarios.md`: the scenario pack as a lesson, chapter by chapter, with the sequences of real runs."""
+
+import shlex
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from analysis.errors import LabError
+from lab.pack import Played
+from lab.scenario.model import Scenario
+
+LONGEST = 40  # lines of a sequence that are shown whole
+FIRST, LAST = 14, 8  # lines of a longer one that are shown
+LONGEST_VALUE = 60
+NOT_SETTINGS = ("title", "look_for", "takes", "exact", "because", "expect")
+
+
+class Chapter(NamedTuple):
+    """A heading, what it is about, and its scenarios in the order in which they teach."""
+
+    title: str
+    about: str
+    scenarios: tuple[str, ...]
+
+
+CHAPTERS = (
+    Chapter(
+        "The ordinary fetch",
+        "Two questions to the resolver, then one connection: three segments open it, a request and its response are\n"
+        "exchanged, three close it (RFC 9293 §3.5, §3.6). All other chapters are told by what differs from this one.",
+        ("baseline",),
+    ),
+    Chapter(
+        "Looking up the name",
+        "Before any connection the name becomes an address (RFC 1034 §5.3, RFC 1035 §4.1). An answer may be an alias,\n"
+        "may say that there is no such record or no such name (RFC 2308 §2): without an address there is no SYN.",
+        ("nodata", "cname-chain", "nxdomain"),
+    ),
+    Chapter(
+        "Opening a connection",
+        "SYN; SYN,ACK; ACK: each side tells its first number and hears it acknowledged (RFC 9293 §3.5). A port that\n"
+        "nobody listens on answers with a reset (§3.5.2).",
+        ("refused",),
+    ),
+    Chapter(
+        "Requests and responses",
+        "On the open connection bytes are counted, not packets: Ack is the next byte expected (RFC 9293 §3.4).\n"
+        "HTTP/1.1 keeps the connection for further requests (RFC 9112 §9.3).",
+        ("head", "keep-alive", "redirect"),
+    ),
+    Chapter(
+        "Closing a connection",
+        "Each side closes its own direction with a FIN, which takes up one number, as the SYN did (RFC 9293 §3.6). In\n"
+        "how many segments that happens depends on who waits for whom.",
+        ("four-segment-close",),
+    ),
+)
+
+HEAD = f"""# The scenarios
+
+<!-- made by `invoke docs` of real runs; don't edit -->
+
+Each section below is one scenario of the pack: what happens, what to look for, the command that does it on your own
+machine, and the exact sequence of a real run on the netns backend ([how to read it](sequence.md)). `invoke lab --all`
+runs them all, `invoke scenarios` lists them; that their expectations can fail is [proved](selftest.md). Of a sequence
+of more than {LONGEST} lines the middle is left out. What "settings" name is in [the scenario file](scenario-file.md).
+"""
+
+
+def scenarios_page(plans: Sequence[Scenario], played: Sequence[Played]) -> str:
+    """The page as Markdown; `LabError` where a scenario has no chapter, or a run no report."""
+    known = {plan.name: (plan, run) for plan, run in zip(plans, played, strict=True)}
+    missing = known.keys() - {name for chapter in CHAPTERS for name in chapter.scenarios}
+    if missing:
+        raise LabError(f"no chapter has {', '.join(sorted(missing))}", "give it one: CHAPTERS in lab/scenarios_page.py")
+    lines = [HEAD]
+    for chapter in CHAPTERS:
+        lines += [f"## {chapter.title}", "", chapter.about, ""]
+        for name in chapter.scenarios:
+            lines += _section(*known[name])
+    return "\n".join(lines)
+
+
+def _section(plan: Scenario, played: Played) -> Iterator[str]:
+    if played.folder is None:
+        raise LabError(f"{plan.name} has no report: {played.said}", f"run it alone: invoke lab -s {plan.name}")
+    form = "exact" if plan.inexact_because is None else "shape"
+    yield from (f"### {plan.title}", "")
+    yield from (f"Look for: {plan.look_for}", "") if plan.look_for else ()
+    settings = "; ".join(settings_of(plan))
+    yield from (f"Settings: {settings}", "") if settings else ()
+    yield from (f"Runs may differ, so this is the shape: {plan.inexact_because}", "") if form == "shape" else ()
+    commands = [f"# curl {shlex.join(command)}" for command in plan.client.commands]
+    yield from ("```sh", f"invoke lab --scenario {plan.name}", *commands, "```", "")
+    yield from ("```sequence", *elided(played.sequence(form).splitlines()), "```", "")
+
+
+def elided(lines: Sequence[str]) -> list[str]:
+    """The lines; of many only the first and the last, with how many are left out between them."""
+    if len(lines) <= LONGEST:
+        return list(lines)
+    left_out = f"# … {len(lines) - FIRST - LAST:,} lines are left out …"
+    return [*lines[:FIRST], left_out, *lines[-LAST:]]
+
+
+def settings_of(plan: Scenario) -> Iterator[str]:
+    """What the scenario file sets beside plain addresses and curl's arguments, as Markdown."""
+    table = tomllib.loads(plan.source)
+    for key, value in table.items():
+        if key == "names":
+            yield from (f"`{name}`: `{_value(one)}`" for name, one in value.items() if not _is_plain(one))
+        elif key == "wire":
+            yield from _flat(key, {name: one for name, one in value.items() if name != "fault"})
+            yield from (f"fault: `{_value(fault)}`" for fault in value.get("fault", ()))
+        elif key not in NOT_SETTINGS:
+            yield from _flat(key, value)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a name's entry is an address, or a list of some."""
+    return all(isinstance(one, str) for one in (value if isinstance(value, list) else [value]))
+
+
+def _flat(key: str, value: Any) -> Iterator[str]:
+    if key == "client.curl":
+        return
+    if isinstance(value, Mapping) and not key.endswith("headers"):
+        for name, one in value.items():
+            yield from _flat(f"{key}.{name}" if name.replace("_", "").isalnum() else f'{key}."{name}"', one)
+    else:
+        yield f"`{key} = {_value(value)}`"
+
+
+def _value(value: Any) -> str:
+    """A value as TOML has it, in one line; cut where it is long."""
+    text = _toml(value)
+    return (text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…").replace("`", "'")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{name} = {_toml(one)}' for name, one in value.items())} }}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return f"[{', '.join(map(_toml, value))}]"
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -203,7 +203,7 @@ def unbundle(file: Path) -> None:
 
 
 def bench(only: str | None, runs: int, repeat: int, frames: int) -> bool:
-    """`invoke bench`: tables of times and fingerprints; whether all was as it should be. `repeat` 0: as often as usual."""
+    """`invoke bench`: tables of times and fingerprints; whether all was as it should be. `repeat` 0: as usual."""
     from lab.bench import REPEAT, machine
     from lab.bench import bench as bench_netns
     from lab.bench_analysis import bench_analysis, bench_large

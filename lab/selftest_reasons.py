@@ -19,6 +19,7 @@ CARRIER = "a segment that carries a lookup over TCP: the sequence has the lookup
 TWICE = "the copy is the same to the byte: one packet, captured twice"
 SECOND = "a second copy of a message changes nothing (lookup.ignored)"
 IDLE = "the frame had changed nothing in the first place (lookup.ignored)"
+TRUNCATED = "the truncated answer has no word of its own: that the lookup went on over TCP says it"
 NO_ORDER = "lookups come first, sorted: the order of their frames is not in the sequence"
 TWO_CONNECTIONS = "segments of two connections, each of which has its own lines"
 SAME_LINE = "both frames have the same line"
@@ -51,13 +52,21 @@ def _same_text(mutant: Mutant, before: Report, after: Report) -> str | None:
     if mutant.copy is not None:
         return _copied(mutant.copy, after)
     if mutant.kind == "dropped":
-        return IDLE if mutant.frame in _ignored(before) else None
+        return _dropped(mutant.frame, before)
     segment = _segments(before).get(mutant.frame)
     if mutant.kind == "Ack" and segment is not None and not segment[1].flags & ACK:
         return NO_ACK
     if mutant.kind == "Seq" and segment is not None and _is_only_one(segment, before):
         return ONLY_ONE
     return None
+
+
+def _dropped(frame: int, before: Report) -> str | None:
+    """Why a frame of the story isn't missed."""
+    if frame in _ignored(before):
+        return IDLE
+    lookups = before.story.lookups if before.story else ()
+    return TRUNCATED if any(one.truncated is not None and one.truncated.frame == frame for one in lookups) else None
 
 
 def _is_only_one(segment: tuple[int, Segment], report: Report) -> bool:

@@ -1,8 +1,8 @@
 """What the tasks do, one function each: from words on a command line to text on standard output."""
 
+import itertools
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,7 +108,7 @@ def play_all(scenario: str, backend: str | None, runs: Path, *, explain: bool, a
         raise InputError(f"--all runs every scenario of the pack: {option} is of one run", "leave one of the two out")
     from lab.backends import choose_for_pack
     from lab.pack import load_pack, play_pack, verdict_of_all
-    from lab.pack_view import docker_needs, left_out_lines, played_values, progress_line, table_lines
+    from lab.pack_view import docker_needs, left_out_lines, played_values, table_lines
 
     plans = load_pack()
     chosen, why = choose_for_pack(backend, offline=offline)
@@ -116,18 +116,20 @@ def play_all(scenario: str, backend: str | None, runs: Path, *, explain: bool, a
     left_out = [plan for plan in plans if chosen.name == "docker" and docker_needs(plan)]
     plans = tuple(plan for plan in plans if plan not in left_out)
     chosen.prepare(plans[0], say)
-    count = Counter[str]()
-
-    def heard(one: "Played") -> None:
-        count["runs"] += 1
-        say(progress_line(count["runs"], len(plans), one))
-
-    played = play_pack(plans, chosen.name, runs, heard, *(["--offline"] if offline else []))
+    played = play_pack(plans, chosen.name, runs, _counting(len(plans)), *(["--offline"] if offline else []))
     if as_json:
         print_json(played_values(played, left_out, chosen.name))
     else:
-        print("\n".join(("", *table_lines(played, style()), *left_out_lines(left_out, style()))))
+        print("\n".join((*left_out_lines(left_out, style()), "", *table_lines(played, style()))))
     return verdict_of_all(played)
+
+
+def _counting(count: int) -> "Callable[[Played], None]":
+    """Tells the person of each run that ends, and how many of `count` have."""
+    from lab.pack_view import progress_line
+
+    numbers = itertools.count(1)
+    return lambda one: say(progress_line(next(numbers), count, one))
 
 
 def list_scenarios(*, as_json: bool) -> None:
@@ -263,17 +265,10 @@ def selftest() -> bool:
 def _pack_played() -> "Iterator[tuple[tuple[Scenario, ...], tuple[Played, ...]]]":
     """The pack and a run of it on netns, whose folders stay as long as the block."""
     from lab.pack import load_pack, play_pack
-    from lab.pack_view import progress_line
 
     plans = load_pack()
-    count = Counter[str]()
-
-    def heard(one: "Played") -> None:
-        count["runs"] += 1
-        say(progress_line(count["runs"], len(plans), one))
-
     with TemporaryDirectory() as folder:
-        yield plans, play_pack(plans, "netns", Path(folder), heard)
+        yield plans, play_pack(plans, "netns", Path(folder), _counting(len(plans)))
 
 
 def write_docs(folder: Path) -> None:

@@ -1,7 +1,9 @@
 """What is shown of the scenario pack: the list of it, and what became of a run of all."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from analysis.text import plural, printable
@@ -71,6 +73,24 @@ def played_values(played: Sequence[Played], left_out: Sequence[Scenario], backen
         ],
         "left_out": [{"scenario": plan.name, "needs": dict(docker_needs(plan))} for plan in left_out],
     }
+
+
+def read_played(text: str) -> tuple[Played, ...]:
+    """The runs that the JSON of a run of the pack tells of."""
+    return tuple(
+        Played(
+            one["scenario"],
+            one["verdict"],
+            one["seconds"],
+            tuple(one["handshakes"]),
+            tuple(one["closes"]),
+            tuple(one["exit_statuses"]),
+            one["exact"],
+            None if one["folder"] is None else Path(one["folder"]),
+            one["said"],
+        )
+        for one in json.loads(text)["runs"]
+    )
 
 
 def progress_line(number: int, count: int, one: Played) -> str:

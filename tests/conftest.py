@@ -3,11 +3,19 @@
 import functools
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from lab.pack import Played
+    from lab.scenario.model import Scenario
 
 HERE = Path(__file__).parent.parent
 CAPTURES = HERE.parent / "shared" / "captures"
@@ -48,3 +56,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.fail(f"LAB_TEST_REQUIRE demands {component}: {reason}", pytrace=False)
             if reason:
                 pytest.skip(f"needs {component}: {reason}")
+
+
+@dataclass(frozen=True)
+class PackRun:
+    """The one run of the whole pack that several tests look at: `invoke lab --all`, as it ended."""
+
+    done: subprocess.CompletedProcess[str]
+    runs: Path
+    plans: "tuple[Scenario, ...]"
+    played: "tuple[Played, ...]"
+
+
+@pytest.fixture(scope="session")
+def pack_run(tmp_path_factory: pytest.TempPathFactory) -> PackRun:
+    from lab.pack import load_pack
+    from lab.pack_view import read_played
+
+    runs = tmp_path_factory.mktemp("pack")
+    command = [sys.executable, "-m", "invoke", "lab", "--all", "--backend", "netns", "--json", "--runs", str(runs)]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=300, check=False)
+    return PackRun(done, runs, load_pack(), read_played(done.stdout))

@@ -13,7 +13,6 @@ from typing import Any
 import jsonschema
 import pytest
 
-from lab.scenario.load import pack
 from tests.conftest import HERE
 from tests.test_report import SCHEMA
 from tests.test_sequence import VECTORS
@@ -203,13 +202,6 @@ def test_the_sample_is_printed_as_tshark_prints_it() -> None:
     assert [" ".join(entry["line"].split()) for entry in report["frames"]] == [
         theirs[number] for number in range(3, 17)
     ]
-
-
-@pytest.mark.parametrize("path", pack(), ids=lambda path: path.stem)
-def test_every_scenario_of_the_pack_comes_out_as_it_says(tmp_path: Path, path: Path) -> None:
-    report = json.loads(invoke(*LAB, "-s", path.stem, "--json", "--runs", tmp_path).stdout)
-    assert report["verdict"] == "pass"
-    assert [finding["status"] for finding in report["findings"] if finding["rule"] == "expect.sequence"] == ["pass"]
 
 
 def test_a_path_of_its_own_has_its_own_response(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """What an exact expectation says of the shape: all its variants are written out, and the shape of each computed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice, permutations
+from itertools import islice, permutations, repeat
 
 from analysis.expect.events import following
 from analysis.expect.pattern import (
@@ -89,21 +89,27 @@ def _variants(node: Node) -> Iterator[Variant]:
             yield from _repeated(node)
 
 
-def _in_order(items: tuple[Node, ...]) -> Iterator[Variant]:
-    variants: list[Variant] = [()]
+def _in_order(items: Iterable[Node]) -> Iterator[Variant]:
+    variants: list[list[PatternLine]] = [[]]
     for item in items:
         more = list(islice(_variants(item), MOST_VARIANTS + 1))
-        if len(more) * len(variants) > MOST_VARIANTS or sum(map(len, more)) > MOST_LINES:
+        if len(more) * len(variants) > MOST_VARIANTS:
             raise _Unknown
-        variants = [(*one, *other) for one in variants for other in more]
-    yield from variants
+        if len(more) == 1:
+            for variant in variants:
+                variant.extend(more[0])
+        else:
+            variants = [[*one, *other] for one in variants for other in more]
+        if sum(map(len, variants)) > MOST_LINES:
+            raise _Unknown
+    yield from map(tuple, variants)
 
 
 def _repeated(node: Repeat) -> Iterator[Variant]:
     if node.most is None or node.most - node.least >= MOST_VARIANTS or node.most > MOST_LINES:
         raise _Unknown
     for times in range(node.least, node.most + 1):
-        yield from _in_order((node.body,) * times)
+        yield from _in_order(repeat(node.body, times))
 
 
 # --- a variant as a sequence ---

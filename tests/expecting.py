@@ -40,4 +40,4 @@ def first_difference(pattern: str, found: str | Sequence[Event]) -> Explained | 
     seen = events(found) if isinstance(found, str) else found
     result = match(expectation, seen)
     assert isinstance(result, Matched | Mismatch)
-    return explain_mismatch(expectation, seen, result) if isinstance(result, Mismatch) else None
+    return explain_mismatch(seen, result) if isinstance(result, Mismatch) else None

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from analysis.errors import InputError
 from analysis.expect.parse import parse_expectation
-from analysis.expect.pattern import pattern_lines
+from analysis.expect.pattern import Block, Optional, PatternLine
 from analysis.text import printable
 
 # the text; line and column; what is said; a word of what may stand there
@@ -118,7 +118,12 @@ def test_what_cannot_be_read_is_said_with_line_and_column_and_what_may_stand_the
 def test_comments_blank_lines_and_indentation_do_not_count() -> None:
     loose = "\n# client SYN\n\n\toptional  {\r\n   client   SYN  0:0(0)  \n\n }\n  # }\n"
     read = parse_expectation(loose)
-    assert [(line.number, line.text) for line in pattern_lines(read.root)] == [(5, "client SYN 0:0(0)")]
+    (group,) = read.root.items
+    assert isinstance(group, Optional)
+    assert isinstance(group.body, Block)
+    (line,) = group.body.items
+    assert isinstance(line, PatternLine)
+    assert (line.number, line.text) == (5, "client SYN 0:0(0)")
     assert (read.form, read.line_count, read.source) == ("exact", 1, loose)
 
 

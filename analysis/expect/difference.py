@@ -1,14 +1,14 @@
 """What is said of a mismatch: one line, and both sequences side by side around the first difference."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
 from analysis.expect.events import Event
 from analysis.expect.fields import FLAGS, KIND, SENDER, TOOK, TYPE, WAIT, Difference, differences, meets, seconds
 from analysis.expect.match import Awaited, Mismatch
-from analysis.expect.pattern import Expectation, LookupPattern, PatternLine, SegmentPattern, pattern_lines
+from analysis.expect.pattern import LookupPattern, PatternLine, SegmentPattern
 from analysis.sequence import line_text
 from analysis.text import listed, printable
 from analysis.views.style import columns, wrap
@@ -18,6 +18,7 @@ CONTEXT_BEFORE, CONTEXT_AFTER = 3, 3
 MOST_ROWS = 3  # of one cell
 MOST_ALTERNATIVES = 8
 END = "(the end)"
+NOTHING = ("", "–")
 TIED = "\N{NO-BREAK SPACE}"
 JOINED = re.compile(r"\b(ack|after|took) (?=\S+)")  # a word and its number stay together
 
@@ -38,15 +39,16 @@ class _Row(NamedTuple):
     found: str
 
 
-def explain_mismatch(expectation: Expectation, events: Sequence[Event], mismatch: Mismatch) -> Explained:
+def explain_mismatch(events: Sequence[Event], mismatch: Mismatch) -> Explained:
     """The first difference between `events` and what is expected; all of it is printable."""
     event = events[mismatch.position] if mismatch.position < len(events) else None
     nearest = min(mismatch.awaited, key=lambda one: _distance(event, one.line))
     unlike = [] if event is None or nearest.line is None else list(differences(event, nearest.line))
-    slip = _slip(expectation, events, mismatch.position, nearest.line)
-    rows = _rows(expectation, events, mismatch.position, nearest, slip)
+    is_alike = not {one.field for one in unlike} & {KIND, SENDER, FLAGS, TYPE}
+    slip = _slip(mismatch, events, nearest, is_alike=is_alike)
+    rows = _rows(mismatch, events, nearest, slip)
     said = [slip.text] if slip.text else []
-    if unlike and _is_alike(unlike):
+    if unlike and is_alike:
         said.append(f"differs: {'; '.join(map(str, unlike))}")
     told = [part for text in said for part in wrap(printable(text), WIDTH, "", "  ")]
     shown = events[mismatch.position : mismatch.position + 1] or events[-1:]
@@ -69,30 +71,39 @@ def _alternatives(awaited: Sequence[Awaited]) -> list[str]:
 
 
 class _Slip(NamedTuple):
-    """Where one side has a line more: in words; whether the first expected line, or the first found one, is alone."""
+    """Where one side has lines more: in words; how many of the found lines, or of the expected ones, stand alone."""
 
     text: str = ""
-    expected_alone: bool = False
-    found_alone: bool = False
+    found_alone: int = 0
+    expected_alone: int = 0
 
 
-def _slip(expectation: Expectation, events: Sequence[Event], position: int, wanted: PatternLine | None) -> _Slip:
-    """Whether the found line is one too many, or the expected one is missing; as far as the next lines tell."""
+def _slip(mismatch: Mismatch, events: Sequence[Event], nearest: Awaited, *, is_alike: bool) -> _Slip:
+    """Whether found lines are too many, or the expected one is missing; as far as the next lines tell.
+
+    `is_alike`: the found line may well be the expected one, with a field that differs.
+    """
+    position, wanted = mismatch.position, nearest.line
     if wanted is None or position == len(events):
         return _Slip()
-    event = events[position]
-    follows = next((line for line in pattern_lines(expectation.root) if line.number > wanted.number), None)
-    near = range(position + 1, min(len(events), position + 1 + CONTEXT_AFTER))
+    event, near = events[position], range(position + 1, min(len(events), position + 1 + CONTEXT_AFTER))
     later = next((index for index in near if meets(events[index], wanted)), None)
-    is_next = follows is not None and meets(event, follows)
-    found = _where(event, position + 1)
-    if later is not None and (is_next or later == position + 1):
-        text = f"{_where(events[later], later + 1)} is what line {wanted.number} expects"
-        return _Slip(f"in another order: {text}") if is_next else _Slip(f"one more: {text}", found_alone=True)
-    if is_next and follows is not None:
-        text = f"one is missing: {found} is what line {follows.number} expects"
-        return _Slip(text, expected_alone=True)
+    follows = _met(mismatch.behind(nearest), event)
+    if later is not None and follows:
+        return _Slip(f"in another order: {_where(events[later], later + 1)} is what line {wanted.number} expects")
+    if follows:
+        text = f"one is missing: {_where(event, position + 1)} is what line {follows.number} expects"
+        return _Slip(text, expected_alone=1)
+    if later is not None and (later == position + 1 or not is_alike):
+        more = "one" if later == position + 1 else str(later - position)
+        text = f"{more} more: {_where(events[later], later + 1)} is what line {wanted.number} expects"
+        return _Slip(text, found_alone=later - position)
     return _Slip()
+
+
+def _met(awaited: Sequence[Awaited], event: Event) -> PatternLine | None:
+    """The first line among those awaited that the event is."""
+    return next((one.line for one in awaited if one.line and meets(event, one.line)), None)
 
 
 def _distance(event: Event | None, line: PatternLine | None) -> float:
@@ -103,11 +114,6 @@ def _distance(event: Event | None, line: PatternLine | None) -> float:
         return 50
     weights = {KIND: 100, SENDER: 20, FLAGS: 10, TYPE: 10}
     return sum(weights.get(one.field, 1) for one in differences(event, line))
-
-
-def _is_alike(fields: Iterable[Difference]) -> bool:
-    """Whether what differs are details: a segment of another side or kind differs in everything."""
-    return not {field.field for field in fields} & {KIND, SENDER, FLAGS, TYPE}
 
 
 def _awaited(one: Awaited) -> str:
@@ -143,39 +149,53 @@ def _found(event: Event) -> str:
 # --- the table ---
 
 
-def _rows(
-    expectation: Expectation, events: Sequence[Event], position: int, nearest: Awaited, slip: _Slip
-) -> list[_Row]:
+def _rows(mismatch: Mismatch, events: Sequence[Event], nearest: Awaited, slip: _Slip) -> list[_Row]:
+    position = mismatch.position
     before = nearest.before(CONTEXT_BEFORE)
     matched = zip(before, events[position - len(before) : position], strict=True)
     rows = [_Row(*_left(line), "", *_right(event)) for line, event in matched]
-    last = nearest.line.number if nearest.line else len(expectation.source)
-    expected = [_left(nearest.line), *_source_after(expectation, last)]
-    event = events[position] if position < len(events) else None
-    frame, found = _right(event)
-    seen = [
-        (frame, found + _time(event, nearest.line)),
-        *map(_right, events[position + 1 : position + 1 + CONTEXT_AFTER]),
-    ]
-    expected = [("", "–"), *expected] if slip.found_alone else expected
-    seen = [("", "–"), *seen] if slip.expected_alone else seen
-    both = zip_longest(expected[: 1 + CONTEXT_AFTER], seen[: 1 + CONTEXT_AFTER], fillvalue=("", ""))
+    right = _found_from(events, position, nearest)
+    level = position + 1 + slip.found_alone - slip.expected_alone  # where what comes behind the expected line stands
+    left = map(_left, [nearest.line, *_onward(mismatch, events[level:], nearest)])
+    lefts = [*[NOTHING] * slip.found_alone, *left]
+    right = [*[NOTHING] * slip.expected_alone, *right]
+    both = zip_longest(lefts[: 1 + CONTEXT_AFTER], right[: 1 + CONTEXT_AFTER], fillvalue=("", ""))
     for index, ((number, wanted), (frame, found)) in enumerate(both):
         rows.append(_Row(number, wanted, "" if index else "≠", frame, found))
     return rows
+
+
+def _found_from(events: Sequence[Event], position: int, nearest: Awaited) -> list[tuple[str, str]]:
+    """The found lines from the first difference on; of that one, with the time that was asked for."""
+    shown = events[position : position + 1 + CONTEXT_AFTER]
+    cells = [_right(event) for event in shown]
+    if shown:
+        cells[0] = cells[0][0], cells[0][1] + _time(shown[0], nearest.line)
+    return cells if len(shown) > CONTEXT_AFTER else [*cells, ("", END)]
+
+
+def _onward(mismatch: Mismatch, events: Sequence[Event], one: Awaited) -> Iterator[PatternLine | None]:
+    """The lines that would be expected next: those that come, if they may, else the first in the text."""
+    for index in range(CONTEXT_AFTER):
+        awaited = mismatch.behind(one)
+        if not awaited:
+            return
+        event = events[index] if index < len(events) else None
+        one = min(awaited, key=lambda other: _distance(event, other.line))
+        yield one.line
 
 
 def _left(line: PatternLine | None) -> tuple[str, str]:
     return (str(line.number), line.text) if line else ("", END)
 
 
-def _right(event: Event | None) -> tuple[str, str]:
-    return (_frame(event), _found(event)) if event else ("", END)
+def _right(event: Event) -> tuple[str, str]:
+    return _frame(event), _found(event)
 
 
-def _time(event: Event | None, line: PatternLine | None) -> str:
+def _time(event: Event, line: PatternLine | None) -> str:
     """The measured time, where the pattern asks for one."""
-    if event is None or line is None:
+    if line is None:
         return ""
     if isinstance(line.pattern, SegmentPattern) and line.pattern.after and event.after_ns is not None:
         return f" after {seconds(event.after_ns)}"
@@ -188,14 +208,6 @@ def _time(event: Event | None, line: PatternLine | None) -> str:
 def _frame(event: Event) -> str:
     text = listed(event.frames)
     return text if len(text) <= 7 else f"{event.frames[0]}…"
-
-
-def _source_after(expectation: Expectation, number: int) -> list[tuple[str, str]]:
-    """The lines of the text that come next, as they stand there."""
-    lines = enumerate(expectation.source.split("\n"), 1)
-    texts = ((count, " ".join(line.split())) for count, line in lines if count > number)
-    kept = [(str(count), text) for count, text in texts if text and not text.startswith("#")]
-    return kept[:CONTEXT_AFTER]
 
 
 def _table(rows: list[_Row]) -> list[str]:

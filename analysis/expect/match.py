@@ -30,9 +30,11 @@ class Matched:
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """A line that would have matched, and the lines that had matched all events before (None: the expected end)."""
+    """A line that a reading waits for (None: the end), where that reading stands, and the lines that it has matched."""
 
     line: PatternLine | None
+    place: int
+    registers: Registers
     path: Path
 
     def before(self, most: int) -> list[PatternLine]:
@@ -47,6 +49,15 @@ class Mismatch:
     position: int
     awaited: tuple[Awaited, ...]
     steps: int
+    program: Program
+
+    def behind(self, one: Awaited) -> tuple[Awaited, ...]:
+        """What would be awaited if a line like that had come."""
+        if one.line is None:
+            return ()
+        front = _Front(self.program, STEPS_AT_LEAST)
+        front.enter(one.place + 1, _used(one.registers), (one.line, one.path))
+        return front.awaited()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +78,11 @@ def match(expectation: Expectation, events: Sequence[Event]) -> Matched | Mismat
         if behind.steps >= most:
             return Undecided(behind.steps)
         if not (behind.waiting or behind.ends):
-            return Mismatch(position, front.awaited(), behind.steps)
+            return Mismatch(position, front.awaited(), behind.steps, program)
         front = behind
-    return Matched(front.steps) if front.ends else Mismatch(len(events), front.awaited(), front.steps)
+    if front.ends:
+        return Matched(front.steps)
+    return Mismatch(len(events), front.awaited(), front.steps, program)
 
 
 def _backwards(path: Path) -> Iterable[PatternLine]:
@@ -78,15 +91,20 @@ def _backwards(path: Path) -> Iterable[PatternLine]:
         path = path[1]
 
 
+def _used(registers: Registers) -> Registers:
+    """The registers behind a line: the rounds that it is in have matched something."""
+    return tuple([register & ~1 for register in registers])
+
+
 @dataclass(slots=True)
 class _Front:
-    """All readings between two events: those that wait for a line, and the paths of those that are at the end."""
+    """All readings between two events: those that wait for a line, and those that are at the end."""
 
     program: Program
     most: int
     steps: int = 0
     waiting: list[tuple[PatternLine, Thread]] = field(default_factory=list)
-    ends: list[Path] = field(default_factory=list)
+    ends: list[Thread] = field(default_factory=list)
     seen: set[tuple[int, Registers]] = field(default_factory=set)
     rounds: dict[tuple[int, Registers], list[Registers]] = field(default_factory=dict)
 
@@ -100,8 +118,7 @@ class _Front:
             if is_met is None:
                 is_met = known[place] = meets(event, line)
             if is_met:
-                used = tuple([register & ~1 for register in registers])  # their rounds have matched a line
-                behind.enter(place + 1, used, (line, path))
+                behind.enter(place + 1, _used(registers), (line, path))
         return behind
 
     def enter(self, place: int, registers: Registers, path: Path) -> None:
@@ -116,7 +133,7 @@ class _Front:
             if isinstance(step, Match):
                 self.waiting.append((step.line, (place, registers, path)))
             elif isinstance(step, End):
-                self.ends.append(path)
+                self.ends.append((place, registers, path))
             else:
                 todo += step.onward(registers)
 
@@ -143,7 +160,7 @@ class _Front:
     def awaited(self) -> tuple[Awaited, ...]:
         """Every line that is waited for, once, in the order of the text; then the end, if that is."""
         first: dict[int, Awaited] = {}
-        for line, (place, _, path) in self.waiting:
-            first.setdefault(place, Awaited(line, path))
-        ends = (Awaited(None, path) for path in self.ends[:1])
+        for line, (place, registers, path) in self.waiting:
+            first.setdefault(place, Awaited(line, place, registers, path))
+        ends = (Awaited(None, *thread) for thread in self.ends[:1])
         return (*(first[place] for place in sorted(first)), *ends)

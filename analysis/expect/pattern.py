@@ -1,6 +1,5 @@
 """The tree of an expectation: patterns of lines, and the groups that they stand in (docs/expectations.md)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -154,18 +153,6 @@ class Repeat:
 
 
 Node = PatternLine | Block | Optional | AnyOrder | Either | Repeat
-
-
-def pattern_lines(node: Node) -> Iterator[PatternLine]:
-    """The lines of a tree, in the order of the text."""
-    match node:
-        case PatternLine():
-            yield node
-        case Block(parts) | AnyOrder(parts) | Either(parts):
-            for part in parts:
-                yield from pattern_lines(part)
-        case Optional(body) | Repeat(body):
-            yield from pattern_lines(body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def _sequence(case: Case) -> Outcome:
         actual = f"too many readings of it: given up after {found.steps} steps"
         hint = "give it fewer counted repeats and any-order groups within each other"
         return Outcome("inconclusive", wanted, actual, case.story_frames, hint, "an expectation with fewer readings")
-    said = explain_mismatch(expected, events, found)
+    said = explain_mismatch(events, found)
     outcome = case.absent(wanted, said.actual, "the frames of that line", said.frames)
     return replace(outcome, details=said.details)
 

@@ -30,7 +30,7 @@ def test_the_shape_of_a_plain_text_is_its_sequences(vector: dict[str, str]) -> N
 
 def test_a_shape_is_its_own() -> None:
     shape = parse_expectation("client SYN\nserver RST,ACK ?")
-    assert shape.shape() is shape
+    assert shape.shape() == shape
 
 
 @given(SEQUENCES)

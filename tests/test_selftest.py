@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from analysis.expect.parse import parse_expectation
+from analysis.expect.pattern import Expectation
 from analysis.packets.packet import ACK, FIN, RST, SYN
-from analysis.sequence import shape_of
+from analysis.sequence import Sequence, shape_of
 from analysis.traffic import Traffic
 from lab.selftest import Sample, Tally, cross, judge_mutant, samples_of, selftest, texts_of
 from lab.selftest_mutants import EVERY, FAR, FIRST, LAST, MOST_FRAMES, mutants, sampled
@@ -23,12 +25,17 @@ def quiet(_: str) -> None:
     """No progress."""
 
 
+def exactly(sequence: Sequence) -> Expectation:
+    """The sequence as an expectation."""
+    return parse_expectation(str(sequence))
+
+
 @pytest.fixture
 def baseline(pack_run: PackRun) -> Sample:
     """The baseline's capture, and the exact sequence that it has as its expectation."""
     samples = {sample.scenario.name: sample for sample in samples_of(pack_run.plans, pack_run.played)}
     sample = samples["baseline"]
-    return replace(sample, scenario=replace(sample.scenario, expected=sample.report(sample.capture()).exact))
+    return replace(sample, scenario=replace(sample.scenario, expected=exactly(sample.report(sample.capture()).exact)))
 
 
 # --- mutants ---
@@ -123,7 +130,9 @@ def test_of_the_baselines_mutants_eleven_are_equivalent_each_for_a_derived_reaso
 def test_a_mutant_that_passes_without_a_reason_is_a_hole(baseline: Sample) -> None:
     capture = baseline.capture()
     lost = next(one for one in mutants(capture, (9,)) if one.kind == "dropped")
-    wrong = replace(baseline, scenario=replace(baseline.scenario, expected=baseline.report(lost.capture).exact))
+    wrong = replace(
+        baseline, scenario=replace(baseline.scenario, expected=exactly(baseline.report(lost.capture).exact))
+    )
     tally = Tally()
     judge_mutant(lost, wrong, wrong.report(capture), tally)
     assert tally.holes == ["baseline: frame 9: dropped"]
@@ -132,7 +141,7 @@ def test_a_mutant_that_passes_without_a_reason_is_a_hole(baseline: Sample) -> No
 @needs_netns
 def test_numbers_are_no_part_of_a_shape_and_that_is_the_reason(baseline: Sample) -> None:
     capture = baseline.capture()
-    expected = shape_of(baseline.report(capture).exact)
+    expected = exactly(shape_of(baseline.report(capture).exact))
     sample = replace(baseline, scenario=replace(baseline.scenario, expected=expected))
     original = sample.report(capture)
     changed = next(one for one in mutants(capture, (9,)) if one.kind == "Ack")
@@ -162,7 +171,7 @@ def test_an_expectation_that_lets_anothers_capture_by_is_a_hole_and_the_same_seq
 @needs_netns
 def test_a_hole_is_listed_on_the_page_by_scenario_frame_and_change(baseline: Sample) -> None:
     lost = next(one for one in mutants(baseline.capture(), (9,)) if one.kind == "dropped")
-    expected = baseline.report(lost.capture).exact
+    expected = exactly(baseline.report(lost.capture).exact)
     wrong = replace(baseline, scenario=replace(baseline.scenario, expected=expected))
     result = selftest([wrong], quiet, jobs=1)
     assert set(result.holes) == {"baseline: does not pass its own expectation", "baseline: frame 9: dropped"}

@@ -210,6 +210,7 @@ def bench(only: str | None, runs: int, repeat: int, frames: int) -> bool:
     from lab.bench import bench as bench_netns
     from lab.bench_analysis import bench_analysis, bench_large
     from lab.bench_pack import ROUNDS, bench_pack
+    from lab.bench_wire import bench_wire
     from lab.containers.bench import bench_docker
     from lab.doctor import examine_docker
 
@@ -217,13 +218,14 @@ def bench(only: str | None, runs: int, repeat: int, frames: int) -> bool:
         "netns": lambda: bench_netns(runs, repeat or REPEAT, say),
         "docker": lambda: bench_docker(max(1, runs // 2), max(1, (repeat or REPEAT) // 4), say),
         "analysis": lambda: bench_analysis(frames, say),
+        "wire": lambda: bench_wire(say),
         "pack": lambda: bench_pack(repeat or ROUNDS, say),
         "large": lambda: bench_large(say),
     }
     if only not in (None, *parts):
         raise InputError(f"there is nothing called {only!r} to measure", f"use one of: {', '.join(parts)}")
     if only is None:
-        del parts["pack"], parts["large"]
+        del parts["wire"], parts["pack"], parts["large"]
         if not all(check.ok for check in examine_docker()):
             del parts["docker"]
     print(machine())

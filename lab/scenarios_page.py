@@ -1,5 +1,6 @@
 """`docs/scenarios.md`: the scenario pack as a lesson, chapter by chapter, with the sequences of real runs."""
 
+import re
 import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from lab.scenario.model import Scenario
 LONGEST = 40  # lines of a sequence that are shown whole
 FIRST, LAST = 14, 8  # lines of a longer one that are shown
 LONGEST_VALUE = 60
+TIME = re.compile(r"\s((?:after|took) [\d.a-z]*\.\.[\d.a-z]*)\s*$")
 NOT_SETTINGS = ("title", "look_for", "takes", "exact", "because", "expect")
 
 
@@ -28,31 +30,48 @@ CHAPTERS = (
         "The ordinary fetch",
         "Two questions to the resolver, then one connection: three segments open it, a request and its response are\n"
         "exchanged, three close it (RFC 9293 §3.5, §3.6). All other chapters are told by what differs from this one.",
-        ("baseline",),
+        ("baseline", "google-2016", "round-trip-42ms", "ipv6"),
     ),
     Chapter(
         "Looking up the name",
         "Before any connection the name becomes an address (RFC 1034 §5.3, RFC 1035 §4.1). An answer may be an alias,\n"
-        "may say that there is no such record or no such name (RFC 2308 §2): without an address there is no SYN.",
-        ("nodata", "cname-chain", "nxdomain"),
+        "may say that there is no such record or no such name (RFC 2308 §2): without an address there is no SYN. UDP\n"
+        "repeats nothing by itself; what doesn't fit a datagram comes over TCP (RFC 7766 §5).",
+        ("nodata", "cname-chain", "nxdomain", "servfail", "resolver-silent", "truncated"),
     ),
     Chapter(
         "Opening a connection",
         "SYN; SYN,ACK; ACK: each side tells its first number and hears it acknowledged (RFC 9293 §3.5). A port that\n"
-        "nobody listens on answers with a reset (§3.5.2).",
-        ("refused",),
+        "nobody listens on answers with a reset (§3.5.2). What is lost is sent again when a timer ends, which waits\n"
+        "twice as long each time (RFC 6298 §5.5).",
+        ("refused", "syn-lost", "syn-ack-lost", "syn-lost-always"),
     ),
     Chapter(
         "Requests and responses",
         "On the open connection bytes are counted, not packets: Ack is the next byte expected (RFC 9293 §3.4).\n"
         "HTTP/1.1 keeps the connection for further requests (RFC 9112 §9.3).",
-        ("head", "keep-alive", "redirect"),
+        ("head", "keep-alive", "redirect", "slow-body", "small-mtu", "download-1mb"),
+    ),
+    Chapter(
+        "Loss, damage, disorder",
+        "The network promises nothing; the numbers repair it. Bytes that nobody acknowledges are sent again: after a\n"
+        "timeout (RFC 6298), or, where later segments arrive, at once (RFC 5681 §3.2, RFC 2018). The capture is made\n"
+        "at the client's link: what is lost on its way to the client is not in it.",
+        ("request-lost", "response-lost", "damaged", "duplicate-response", "reordering", "segment-lost"),
     ),
     Chapter(
         "Closing a connection",
         "Each side closes its own direction with a FIN, which takes up one number, as the SYN did (RFC 9293 §3.6). In\n"
-        "how many segments that happens depends on who waits for whom.",
-        ("four-segment-close",),
+        "how many segments that happens depends on who waits for whom; who closes first waits in TIME-WAIT.",
+        (
+            "four-segment-close",
+            "server-closes-first",
+            "simultaneous-close",
+            "reset-close",
+            "client-fin-lost",
+            "server-fin-lost",
+            "last-ack-lost",
+        ),
     ),
 )
 
@@ -92,7 +111,20 @@ def _section(plan: Scenario, played: Played) -> Iterator[str]:
     yield from (f"Runs may differ, so this is the shape: {plan.inexact_because}", "") if form == "shape" else ()
     commands = [f"# curl {shlex.join(command)}" for command in plan.client.commands]
     yield from ("```sh", f"invoke lab --scenario {plan.name}", *commands, "```", "")
-    yield from ("```sequence", *elided(played.sequence(form).splitlines()), "```", "")
+    lines = timed(played.sequence(form).splitlines(), plan)
+    yield from ("```sequence", *elided(lines), "```", "")
+
+
+def timed(lines: Sequence[str], plan: Scenario) -> list[str]:
+    """The lines of a run's sequence, with the times that the scenario expects beside them.
+
+    Only where each line of the run has one in the expectation: not where that has groups.
+    """
+    wanted = [line for line in (plan.expected.source if plan.expected else "").splitlines() if line.strip()]
+    times = [TIME.search(line) for line in wanted]
+    if len(wanted) != len(lines):
+        return list(lines)
+    return [f"{line}   # {found[1]}" if found else line for line, found in zip(lines, times, strict=True)]
 
 
 def elided(lines: Sequence[str]) -> list[str]:

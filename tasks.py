@@ -104,7 +104,7 @@ def doctor(_: Context, json=False, runs=RUNS):  # type: ignore[no-untyped-def]
 
 @task(
     help={
-        "only": "netns, docker or analysis; left out, each of them that is ready; wire; pack; large: the analysis of 2 GB",
+        "only": "netns, docker or analysis; left out, each of them that is ready; only if asked for: wire, pack, large",
         "runs": "warm runs to time (docker: half as many, in pairs with docker compose by hand)",
         "repeat": "how often in a row, half of it with every core busy: 200 runs (docker: a quarter as many, then four "
         "at a time), or 20 rounds of the pack",

@@ -12,7 +12,6 @@ from lab.record import Folder, unwritable
 from lab.scenario.model import Scenario
 
 if TYPE_CHECKING:
-    from analysis.expect.pattern import Expectation
     from analysis.files.capture import Health
     from analysis.report import Report
 
@@ -116,13 +115,9 @@ def _analyse(run: Run) -> "Report":
     capture = read_capture(path)
     health: Health = "incomplete" if run.doubts or capture.problems else "complete"
     capture = replace(capture, path=path.name, health=health, problems=(*capture.problems, *run.doubts))
+    # the numbers, too, or the shape alone: as far as the backend promises it
+    expected = run.scenario.expected if run.is_exact else run.scenario.expected_shape
     testimony = read_testimony(run.witness.facts.get("sockets", ()))
-    report = make_report(capture, run.scenario.host, _expected(run), testimony)
+    report = make_report(capture, run.scenario.host, expected, testimony)
     # what the lab itself did (stopped curl, lost frames) is nobody's failure, whatever it looks like
     return replace(report, verdict="inconclusive") if run.doubts else report
-
-
-def _expected(run: Run) -> "Expectation | None":
-    """What the scenario expects, as far as the backend promises it: the numbers, too, or the shape alone."""
-    expected = run.scenario.expected
-    return expected.shape() if expected is not None and not run.is_exact else expected

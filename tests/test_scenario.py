@@ -177,6 +177,11 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         r"client.curl\[2\]\[1\]: -O writes a file",
     ),
     "a rule that there isn't": (MINIMAL + '[expect]\nfails = ["tcp.cheksums"]\n', "expect.fails: .*cheksums"),
+    "a shape with numbers": (
+        MINIMAL + '[expect]\nsequence = "client SYN 0:0(0)"\nshape = "client SYN 0:0(0)"\n',
+        "mine.toml:5: expect.shape: has numbers",
+    ),
+    "a shape of nothing": (MINIMAL + '[expect]\nshape = "client SYN"\n', "expect.shape: needs expect.sequence"),
     "a failure of nothing": (MINIMAL + '[expect]\nfails = ["tcp.close"]\n', "expect.fails: needs expect.sequence"),
     "a port given twice": (
         NAMES + '[client]\nport = 5000\ncurl = ["--local-port", "6000", "http://www.lab.test/"]\n',

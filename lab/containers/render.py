@@ -86,8 +86,8 @@ def unplayable(scenario: Scenario) -> Iterator[tuple[str, str]]:
     yield from _unplayable_server(scenario.server)
     yield from _unplayable_names(scenario)
     yield from _unplayable_client(scenario)
-    if scenario.expected is not None and scenario.expected.shape() is None:
-        yield "expect.sequence", "has no shape that follows from it for sure"
+    if scenario.expected is not None and scenario.expected_shape is None:
+        yield "expect.sequence", "has no shape that follows from it for sure (expect.shape may say it)"
 
 
 def _unplayable_wire(plan: WirePlan) -> Iterator[tuple[str, str]]:

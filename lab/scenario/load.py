@@ -95,7 +95,7 @@ def _scenario(table: Table) -> Scenario:
     resolver_table.finish()
     wire = load_wire(table.table("wire"), ipv6=ipv6)
     expect = table.table("expect")
-    expected = _expected(expect)
+    expected, expected_shape = _expected(expect)
     host = expect.take("host", None, hostname, "a host name")
     closes = expect.take("close", True, truth, "true or false")
     expect.finish()
@@ -117,6 +117,7 @@ def _scenario(table: Table) -> Scenario:
         client=client,
         wire=wire,
         expected=expected,
+        expected_shape=expected_shape,
         host=host or first_host(client),
         closes=closes,
     )
@@ -168,21 +169,33 @@ def _own(table: Table, usual: IPv4Address, usual_6: IPv6Address | None, *, ipv6:
     return (*given, *([usual_6] if ipv6 and usual_6 and 6 not in versions else []))
 
 
-def _expected(table: Table) -> Expectation | None:
-    words: Any = table.take("sequence", None, text, "a sequence, as a report prints it")
+def _expected(table: Table) -> tuple[Expectation | None, Expectation | None]:
+    """What must come, and its shape: the scenario's own, or what follows from the other."""
+    expected, own_shape = _pattern(table, "sequence"), _pattern(table, "shape")
     fails: frozenset[str] = table.take("fails", frozenset(), _rules, FAILS_WORDS)
+    if expected is None:
+        for key in ("shape", "fails"):
+            if table.given(key):
+                fix = "write the sequence that a report of it prints"
+                raise table.contradicts(key, "needs expect.sequence beside it", fix)
+        return None, None
+    if own_shape is not None and own_shape.form != "shape":
+        raise table.contradicts("shape", "has numbers in it", "write the shape that a report of it prints")
+    shape = own_shape or expected.shape()
+    return replace(expected, fails=fails), None if shape is None else replace(shape, fails=fails)
+
+
+def _pattern(table: Table, key: str) -> Expectation | None:
+    words: Any = table.take(key, None, text, "a sequence, as a report prints it")
     if words is None:
-        if fails:
-            fix = "write the sequence that a report of it prints"
-            raise table.contradicts("fails", "needs expect.sequence beside it", fix)
         return None
     try:
         expected = parse_expectation(words)
     except InputError as error:
-        raise table.file.wrong((*table.keys, "sequence"), str(error), error.next_step) from None
+        raise table.file.wrong((*table.keys, key), str(error), error.next_step) from None
     if not expected.line_count:
-        raise table.wrong("sequence", words, "one line at least; leave the key out to expect an ordinary fetch")
-    return replace(expected, fails=fails)
+        raise table.wrong(key, words, "one line at least; leave the key out to expect an ordinary fetch")
+    return expected
 
 
 def _rules(value: Any) -> frozenset[str] | None:

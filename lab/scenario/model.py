@@ -199,8 +199,9 @@ class WirePlan:
 class Scenario:
     """A checked scenario. `source` is the file's text; `takes_s` about how long a run takes.
 
-    `inexact_because` says why runs may differ in their exact sequence; None where they don't. `host` is the one whose
-    story is judged; `closes` whether every connection comes to its end.
+    `inexact_because` says why runs may differ in their exact sequence; None where they don't. `expected_shape` is the
+    measure where exact numbers aren't promised; None where nothing is expected, or no shape follows. `host` is the one
+    whose story is judged; `closes` whether every connection comes to its end.
     """
 
     name: str
@@ -217,6 +218,7 @@ class Scenario:
     client: Client
     wire: WirePlan
     expected: Expectation | None
+    expected_shape: Expectation | None
     host: str | None
     closes: bool
 

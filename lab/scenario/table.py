@@ -54,6 +54,7 @@ class Table:
         if not isinstance(values, dict):
             raise file.wrong(keys, f"{shown(values)} won't do", "allowed: a table")
         self.left: dict[str, Any] = dict(values)
+        self._all = frozenset(values)
         self._known: list[str] = []
 
     def wrong(self, key: Key, value: object, allowed: str) -> ScenarioError:
@@ -79,6 +80,10 @@ class Table:
         if checked is None:
             raise self.wrong(key, value, allowed)
         return checked
+
+    def given(self, key: str) -> bool:
+        """Whether `key` is in the file."""
+        return key in self._all
 
     def has(self, key: str) -> bool:
         """Whether `key` is in the file and not yet taken."""

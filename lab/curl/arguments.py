@@ -5,7 +5,6 @@
 
 import re
 from collections.abc import Callable, Sequence
-from email.utils import parsedate_tz
 
 from lab.curl.options import HARMLESS, Used, operations
 from lab.curl.urls import MOST_URLS, PROXIES, names_asked, stands_for, urls, with_scheme
@@ -118,6 +117,8 @@ def _cookie(value: str) -> str | None:
 
 
 def _time(value: str) -> str | None:
+    from email.utils import parsedate_tz  # late: seldom asked for, and every run would wait for it
+
     date = value.lstrip("+-=").strip()
     known = parsedate_tz(date) is not None or DATE.fullmatch(date)
     return None if known else "takes the time of a file; give a date such as 'Tue, 02 Jan 2024 12:00:00 GMT'"

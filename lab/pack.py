@@ -70,7 +70,8 @@ def verdict_of_all(played: Sequence[Played]) -> str:
 def at_once() -> int:
     """How many runs at a time: one more than cores, since some of them always wait for a timer.
 
-    More aren't faster: a run is half a second of computing.
+    Measured with 33 scenarios on two cores: two at a time 12.0 s, three 10.3, four 10.1, six 9.6. The more run, the
+    longer each waits for a core, and the nearer timers of a scenario come to each other.
     """
     return (os.cpu_count() or 1) + 1
 

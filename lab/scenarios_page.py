@@ -12,7 +12,7 @@ from lab.scenario.model import Scenario
 
 LONGEST = 40  # lines of a sequence that are shown whole
 FIRST, LAST = 14, 8  # lines of a longer one that are shown
-LONGEST_VALUE = 60
+LONGEST_VALUE = 100
 TIME = re.compile(r"\s((?:after|took) [\d.a-z]*\.\.[\d.a-z]*)\s*$")
 NOT_SETTINGS = ("title", "look_for", "takes", "exact", "because", "expect")
 
@@ -143,9 +143,14 @@ def settings_of(plan: Scenario) -> Iterator[str]:
             yield from (f"`{name}`: `{_value(one)}`" for name, one in value.items() if not _is_plain(one))
         elif key == "wire":
             yield from _flat(key, {name: one for name, one in value.items() if name != "fault"})
-            yield from (f"fault: `{_value(fault)}`" for fault in value.get("fault", ()))
+            yield from (f"fault: `{_fault(fault)}`" for fault in value.get("fault", ()))
         elif key not in NOT_SETTINGS:
             yield from _flat(key, value)
+
+
+def _fault(table: Mapping[str, Any]) -> str:
+    """`delay client SYN 1 by 30ms`."""
+    return " ".join(f"{key} {value}" for key, value in table.items())
 
 
 def _is_plain(value: Any) -> bool:

@@ -4,12 +4,16 @@ Either the sequence is the same text, since what was changed isn't in it; or the
 leaves it open. A mutant without a reason has found a hole.
 """
 
-import re
-import tomllib
 from collections import Counter
+from collections.abc import Iterator
+from difflib import SequenceMatcher
 
+from analysis.expect.events import Event, events_of
+from analysis.expect.fields import meets
+from analysis.expect.pattern import AnyOrder, Block, Either, Expectation, Node, Optional, PatternLine, Repeat
 from analysis.packets.packet import ACK, FIN, RST, SYN
 from analysis.report import Report
+from analysis.sequence import exact_trace, line_text
 from analysis.tcp.segment import Segment
 from lab.scenario.model import Scenario
 from lab.selftest_mutants import Mutant
@@ -26,19 +30,18 @@ SAME_LINE = "both frames have the same line"
 NO_ACK = "without the ACK flag the number means nothing (RFC 9293 §3.1)"
 ONLY_ONE = "numbers are relative to the first of their side, and the side has no other segment"
 SHAPE = "the scenario expects a shape, and the shape is the same"
-ORDER_OPEN = "other order: the expectation leaves it open (`any order`, `either`)"
-COUNT_OPEN = "a line more or less: the expectation leaves it open (`?`, `repeat`, `either`)"
-FIELD_OPEN = "other numbers: the expectation leaves them open (`*`, `next`, `all`, `either`)"
-IN_QUOTES = re.compile(r'"(?:[^"\\]|\\.)*"|#.*')
+ORDER_OPEN = "other order of lines that the expectation has in `any order`, `either` or `repeat`"
+COUNT_OPEN = "a line more or less, which the expectation has in `?`, `optional`, `repeat` or `either`"
+FIELD_OPEN = "other numbers, names or words, which the expectation has as `*`, `next` or `all`"
 
 
 def reason_for(mutant: Mutant, before: Report, after: Report, scenario: Scenario) -> str | None:
     """Why `mutant`, whose report is `after`, passes as the original does, whose report is `before`; None: no reason."""
     if str(before.exact) == str(after.exact):
         return _same_text(mutant, before, after)
-    if scenario.expected is not None and scenario.expected.form == "shape":
+    if scenario.expected is None or scenario.expected.form == "shape":
         return SHAPE if str(before.shape) == str(after.shape) else None
-    return _left_open(str(before.exact).splitlines(), str(after.exact).splitlines(), scenario)
+    return _left_open(_events(before), _events(after), scenario.expected)
 
 
 def _same_text(mutant: Mutant, before: Report, after: Report) -> str | None:
@@ -114,11 +117,46 @@ def _line(segment: Segment) -> tuple[object, ...]:
     return segment.sender, flags, segment.seq, segment.end, segment.ack, kinds
 
 
-def _left_open(before: list[str], after: list[str], scenario: Scenario) -> str | None:
-    """Where two texts differ, and whether the expectation has a word that leaves that open."""
-    words = IN_QUOTES.sub("", str(tomllib.loads(scenario.source).get("expect", {}).get("sequence", "")))
-    if Counter(before) == Counter(after):
-        return ORDER_OPEN if re.search(r"\b(any order|either)\b", words) else None
-    if len(before) != len(after):
-        return COUNT_OPEN if re.search(r"\?|\b(repeat|either)\b", words) else None
-    return FIELD_OPEN if re.search(r"\*|\b(next|all|either)\b", words) else None
+def _events(report: Report) -> tuple[Event, ...]:
+    times = report.capture.frames.time_ns
+    trace = exact_trace(report.story) if report.story else ()
+    return events_of(trace, lambda frame: int(times[frame - 1]))
+
+
+def _left_open(before: tuple[Event, ...], after: tuple[Event, ...], expected: Expectation) -> str | None:
+    """What the expectation leaves open of that in which two sequences differ, line by line; None: not all of it."""
+    one, other = ([line_text(event.line) for event in events] for events in (before, after))
+    gone, come = list[Event](), list[Event]()
+    for change, start, end, other_start, other_end in SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
+        if change != "equal":
+            gone += before[start:end]
+            come += after[other_start:other_end]
+    if Counter(one) == Counter(other):
+        return ORDER_OPEN if _are_loose((*gone, *come), expected, AnyOrder, Either, Repeat) else None
+    if len(gone) == len(come) and all(
+        any(meets(first, line) and meets(second, line) for line in _lines(expected.root))
+        for first, second in zip(gone, come, strict=True)
+    ):
+        return FIELD_OPEN
+    return COUNT_OPEN if _are_loose((*gone, *come), expected, Optional, Either, Repeat) else None
+
+
+def _are_loose(events: tuple[Event, ...], expected: Expectation, *groups: type[Node]) -> bool:
+    """Whether each of `events` is as a line within one of the `groups` says."""
+    lines = [line for node in _nodes(expected.root) if isinstance(node, groups) for line in _lines(node)]
+    return all(any(meets(event, line) for line in lines) for event in events)
+
+
+def _lines(node: Node) -> Iterator[PatternLine]:
+    return (one for one in _nodes(node) if isinstance(one, PatternLine))
+
+
+def _nodes(node: Node) -> Iterator[Node]:
+    """The node and all below it."""
+    yield node
+    match node:
+        case Block(nodes) | AnyOrder(nodes) | Either(nodes):
+            for one in nodes:
+                yield from _nodes(one)
+        case Optional(body) | Repeat(body, _, _):
+            yield from _nodes(body)

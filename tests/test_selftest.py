@@ -5,14 +5,12 @@ from dataclasses import replace
 import pytest
 
 from analysis.expect.parse import parse_expectation
-from analysis.expect.pattern import Expectation
 from analysis.packets.packet import ACK, FIN, RST, SYN
-from analysis.sequence import Sequence, shape_of
 from analysis.traffic import Traffic
 from lab.selftest import Sample, Tally, cross, judge_mutant, samples_of, selftest, texts_of
 from lab.selftest_mutants import EVERY, FAR, FIRST, LAST, MOST_FRAMES, mutants, sampled
 from lab.selftest_page import selftest_page
-from lab.selftest_reasons import NO_ACK, NO_ORDER, SECOND, SHAPE, TWICE, reason_for
+from lab.selftest_reasons import COUNT_OPEN, FIELD_OPEN, NO_ACK, NO_ORDER, ORDER_OPEN, SECOND, SHAPE, TWICE, reason_for
 from tests import craft
 from tests.conftest import HERE, PackRun
 
@@ -25,17 +23,17 @@ def quiet(_: str) -> None:
     """No progress."""
 
 
-def exactly(sequence: Sequence) -> Expectation:
-    """The sequence as an expectation."""
-    return parse_expectation(str(sequence))
-
-
 @pytest.fixture
 def baseline(pack_run: PackRun) -> Sample:
     """The baseline's capture, and the exact sequence that it has as its expectation."""
     samples = {sample.scenario.name: sample for sample in samples_of(pack_run.plans, pack_run.played)}
     sample = samples["baseline"]
-    return replace(sample, scenario=replace(sample.scenario, expected=exactly(sample.report(sample.capture()).exact)))
+    return expecting(sample, str(sample.report(sample.capture()).exact))
+
+
+def expecting(sample: Sample, text: str) -> Sample:
+    """The sample, with another expectation."""
+    return replace(sample, scenario=replace(sample.scenario, expected=parse_expectation(text)))
 
 
 # --- mutants ---
@@ -130,9 +128,7 @@ def test_of_the_baselines_mutants_eleven_are_equivalent_each_for_a_derived_reaso
 def test_a_mutant_that_passes_without_a_reason_is_a_hole(baseline: Sample) -> None:
     capture = baseline.capture()
     lost = next(one for one in mutants(capture, (9,)) if one.kind == "dropped")
-    wrong = replace(
-        baseline, scenario=replace(baseline.scenario, expected=exactly(baseline.report(lost.capture).exact))
-    )
+    wrong = expecting(baseline, str(baseline.report(lost.capture).exact))
     tally = Tally()
     judge_mutant(lost, wrong, wrong.report(capture), tally)
     assert tally.holes == ["baseline: frame 9: dropped"]
@@ -141,13 +137,58 @@ def test_a_mutant_that_passes_without_a_reason_is_a_hole(baseline: Sample) -> No
 @needs_netns
 def test_numbers_are_no_part_of_a_shape_and_that_is_the_reason(baseline: Sample) -> None:
     capture = baseline.capture()
-    expected = exactly(shape_of(baseline.report(capture).exact))
-    sample = replace(baseline, scenario=replace(baseline.scenario, expected=expected))
+    sample = expecting(baseline, str(baseline.report(capture).shape))
     original = sample.report(capture)
     changed = next(one for one in mutants(capture, (9,)) if one.kind == "Ack")
     assert reason_for(changed, original, sample.report(changed.capture), sample.scenario) == SHAPE
     dropped = next(one for one in mutants(capture, (6,)) if one.kind == "dropped")
     assert reason_for(dropped, original, sample.report(dropped.capture), sample.scenario) is None
+
+
+OPEN = (  # what replaces which words of the baseline's sequence; the kind of mutant, its frame, the reason
+    ("ack 79\n", "ack 79  ?\n", "dropped", 9, COUNT_OPEN),
+    ("ack 249\n", "ack *\n", "Ack", 11, FIELD_OPEN),
+    (
+        "client  ACK      79:79(0)      ack 249\n",
+        "either {{\n{0}}} or {{\nclient ACK 79:80(1)\n}}\n",
+        "dropped",
+        11,
+        None,
+    ),
+    (
+        "client  ACK      79:79(0)      ack 249\nclient  FIN,ACK  79:79(0)      ack 249\n",
+        "any order {{\n{0}}}\n",
+        "swapped",
+        11,
+        ORDER_OPEN,
+    ),
+)
+
+
+@needs_netns
+@pytest.mark.parametrize(("words", "instead", "kind", "frame", "reason"), OPEN, ids=["?", "*", "either", "any order"])
+def test_what_an_expectation_leaves_open_is_the_reason_where_the_mutant_differs_there_alone(
+    baseline: Sample, words: str, instead: str, kind: str, frame: int, reason: str | None
+) -> None:
+    capture = baseline.capture()
+    text = str(baseline.report(capture).exact)
+    assert words in text
+    sample = expecting(baseline, text.replace(words, instead.format(words), 1))
+    original, mutant = sample.report(capture), next(one for one in mutants(capture, (frame,)) if one.kind == kind)
+    report = sample.report(mutant.capture)
+    passes = [one.status for one in report.findings if one.rule == "expect.sequence"] == ["pass"]
+    assert passes == (reason is not None)
+    assert not passes or reason_for(mutant, original, report, sample.scenario) == reason
+
+
+@needs_netns
+def test_a_mutant_that_differs_where_nothing_is_left_open_has_no_reason(baseline: Sample) -> None:
+    capture = baseline.capture()
+    text = str(baseline.report(capture).exact).replace("ack 79\n", "ack 79  ?\n", 1)
+    sample = expecting(baseline, text)
+    original = sample.report(capture)
+    for mutant in mutants(capture, (11,)):
+        assert reason_for(mutant, original, sample.report(mutant.capture), sample.scenario) is None, mutant.change
 
 
 @needs_netns
@@ -171,8 +212,7 @@ def test_an_expectation_that_lets_anothers_capture_by_is_a_hole_and_the_same_seq
 @needs_netns
 def test_a_hole_is_listed_on_the_page_by_scenario_frame_and_change(baseline: Sample) -> None:
     lost = next(one for one in mutants(baseline.capture(), (9,)) if one.kind == "dropped")
-    expected = exactly(baseline.report(lost.capture).exact)
-    wrong = replace(baseline, scenario=replace(baseline.scenario, expected=expected))
+    wrong = expecting(baseline, str(baseline.report(lost.capture).exact))
     result = selftest([wrong], quiet, jobs=1)
     assert set(result.holes) == {"baseline: does not pass its own expectation", "baseline: frame 9: dropped"}
     assert "- baseline: frame 9: dropped\n" in selftest_page(result)

@@ -175,7 +175,7 @@ ALIKE = {
         '["-Z", "--parallel-max", "80", "--parallel-immediate", "http://a/[1-80]"]',
         "connection 2",
     ),
-    "many requests": ('a = "192.0.2.9"', '["http://a/[1-1100]"]', "lookup A NAME -> server"),
+    "many requests": ('a = "192.0.2.9"', '["http://a/[1-600]", "http://a/[601-1100]"]', "lookup A NAME -> server"),
 }
 
 
@@ -220,7 +220,8 @@ REFUSED = {
 @pytest.mark.parametrize("key", REFUSED)
 def test_what_docker_cannot_do_is_refused_before_anything_starts(tmp_path: Path, key: str) -> None:
     path = tmp_path / "generated.toml"
-    path.write_text(f'{REFUSED[key]}\n[client]\ncurl = ["http://a/"]\n')
+    names = "" if "[names]" in REFUSED[key] else '[names]\na = "192.0.2.80"\n'
+    path.write_text(f'{names}{REFUSED[key]}\n[client]\ncurl = ["-V"]\n')
     done = invoke(*DOCKER, "--scenario", path, "--runs", tmp_path / "runs")
     assert done.returncode == 2
     assert is_one_clear_message(done.stderr)
@@ -244,7 +245,7 @@ def test_what_docker_cannot_do_is_refused_before_anything_starts(tmp_path: Path,
 )
 def test_a_command_that_docker_cannot_play_is_refused(tmp_path: Path, curl: str) -> None:
     path = tmp_path / "generated.toml"
-    path.write_text(f"[client]\ncurl = [{curl}]\n")
+    path.write_text(f'[names]\na = "192.0.2.80"\n[client]\ncurl = [{curl}]\n')
     assert [key for key, _ in unplayable(load_scenario(path))] == ["client.curl"]
 
 

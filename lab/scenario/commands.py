@@ -29,7 +29,7 @@ def check_commands(file: File, client: Client, names: Mapping[str, Name], addres
         if client.port is not None and any(word.startswith("--local-port") for word in command):
             raise file.wrong(keys, "has --local-port, and client.port is there, too", "leave one of them out")
         for name in names_asked(command):
-            if name not in names:
+            if name not in names and not any(other.endswith(f".{name}") for other in names):  # exists, empty: RFC 8020
                 raise _unknown_name(file, _where(keys, command, name), name, names)
         for address in [] if _leads_elsewhere(command) else _literals(command):
             if address not in addresses.server:

@@ -1,5 +1,6 @@
 """`docs/scenarios.md`: the scenario pack as a lesson, chapter by chapter, with the sequences of real runs."""
 
+import json
 import re
 import shlex
 import tomllib
@@ -77,7 +78,7 @@ CHAPTERS = (
 
 HEAD = f"""# The scenarios
 
-<!-- made by `invoke docs` of real runs; don't edit -->
+<!-- made by `invoke docs` of real runs, with {{made_with}}; don't edit -->
 
 Each section below is one scenario of the pack: what happens, what to look for, the command that does it on your own
 machine, and the exact sequence of a real run on the netns backend ([how to read it](sequence.md)). `invoke lab --all`
@@ -92,12 +93,26 @@ def scenarios_page(plans: Sequence[Scenario], played: Sequence[Played]) -> str:
     missing = known.keys() - {name for chapter in CHAPTERS for name in chapter.scenarios}
     if missing:
         raise LabError(f"no chapter has {', '.join(sorted(missing))}", "give it one: CHAPTERS in lab/scenarios_page.py")
-    lines = [HEAD]
+    lines = [HEAD.format(made_with=made_with(played))]
     for chapter in CHAPTERS:
         lines += [f"## {chapter.title}", "", chapter.about, ""]
         for name in chapter.scenarios:
             lines += _section(*known[name])
     return "\n".join(lines)
+
+
+def made_with(played: Sequence[Played]) -> str:
+    """The kernel and the curl of the runs, as far as they may matter: others may send other segments."""
+    folder = next((one.folder for one in played if one.folder), None)
+    if folder is None:
+        return "nothing"
+    versions = json.loads((folder / "run.json").read_text())["versions"]
+    return machine_words(versions["kernel"], versions["curl"])
+
+
+def machine_words(kernel: str, curl: str) -> str:
+    """`Linux 6.18 and curl 7.88.1`, of what `uname -r` and `curl --version` say."""
+    return f"Linux {'.'.join(kernel.split('.')[:2])} and {' '.join(curl.split()[:2])}"
 
 
 def _section(plan: Scenario, played: Played) -> Iterator[str]:

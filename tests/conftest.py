@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,9 +39,21 @@ def missing(component: str) -> str:
         return "; ".join(check.found for check in examine_docker() if not check.ok)
     if component == "root":
         return "" if os.geteuid() == 0 else "this is an ordinary user"
+    if component == "pages":
+        return _not_the_pages_machine()
     if component == "captures":
         return "" if CAPTURES.is_dir() else f"{CAPTURES} is not there"
     return "" if shutil.which(component) else f"{component} is not installed"
+
+
+def _not_the_pages_machine() -> str:
+    """What keeps real runs here from being those that docs/scenarios.md shows: another kernel, another curl."""
+    from lab.scenarios_page import machine_words
+
+    made = re.search(r"of real runs, with (.*?);", (HERE / "docs" / "scenarios.md").read_text())
+    curl = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=False).stdout
+    here = machine_words(os.uname().release, curl)
+    return "" if made and made[1] == here else f"the pages were made with {made and made[1]}; here is {here}"
 
 
 def pytest_configure(config: pytest.Config) -> None:

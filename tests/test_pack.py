@@ -199,7 +199,7 @@ def test_each_scenario_of_the_pack_is_in_exactly_one_chapter() -> None:
     assert sorted(names) == sorted(plan.name for plan in load_pack())
 
 
-@needs_netns
+@pytest.mark.needs("netns", "pages")
 def test_the_page_of_scenarios_is_made_of_what_they_do(pack_run: PackRun) -> None:
     assert PAGE.read_text() == scenarios_page(pack_run.plans, pack_run.played), "write it anew: invoke docs"
 

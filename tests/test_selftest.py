@@ -221,7 +221,7 @@ def test_a_hole_is_listed_on_the_page_by_scenario_frame_and_change(baseline: Sam
 # --- the pack ---
 
 
-@needs_netns
+@pytest.mark.needs("netns", "pages")
 def test_the_packs_expectations_discriminate_and_the_page_says_so(pack_run: PackRun) -> None:
     result = selftest(samples_of(pack_run.plans, pack_run.played), quiet)
     assert result.holes == ()

@@ -19,7 +19,7 @@ from lab.scenario.model import Scenario
 if TYPE_CHECKING:
     from analysis.report import Report
     from lab.doctor import Check
-    from lab.pack import Played
+    from lab.pack.play import Played
 
 
 def play(scenario: str, backend: str | None, runs: Path, *, explain: bool, as_json: bool, offline: bool) -> str:
@@ -107,8 +107,8 @@ def play_all(scenario: str, backend: str | None, runs: Path, *, explain: bool, a
         option = "--scenario" if scenario else "--explain"
         raise InputError(f"--all runs every scenario of the pack: {option} is of one run", "leave one of the two out")
     from lab.backends import choose_for_pack
-    from lab.pack import load_pack, play_pack, verdict_of_all
-    from lab.pack_view import docker_needs, left_out_lines, played_values, table_lines
+    from lab.pack.play import load_pack, play_pack, verdict_of_all
+    from lab.pack.view import docker_needs, left_out_lines, played_values, table_lines
 
     plans = load_pack()
     chosen, why = choose_for_pack(backend, offline=offline)
@@ -126,7 +126,7 @@ def play_all(scenario: str, backend: str | None, runs: Path, *, explain: bool, a
 
 def _counting(count: int) -> "Callable[[Played], None]":
     """Tells the person of each run that ends, and how many of `count` have."""
-    from lab.pack_view import progress_line
+    from lab.pack.view import progress_line
 
     numbers = itertools.count(1)
     return lambda one: say(progress_line(next(numbers), count, one))
@@ -134,8 +134,8 @@ def _counting(count: int) -> "Callable[[Played], None]":
 
 def list_scenarios(*, as_json: bool) -> None:
     """`invoke scenarios`: the pack, what each backend can play of it, and how long that takes."""
-    from lab.pack import load_pack
-    from lab.pack_view import list_lines, plan_values
+    from lab.pack.play import load_pack
+    from lab.pack.view import list_lines, plan_values
 
     plans = load_pack()
     if as_json:
@@ -206,11 +206,11 @@ def unbundle(file: Path) -> None:
 
 def bench(only: str | None, runs: int, repeat: int, frames: int) -> bool:
     """`invoke bench`: tables of times and fingerprints; whether all was as it should be. `repeat` 0: as usual."""
-    from lab.bench import REPEAT, machine
-    from lab.bench import bench as bench_netns
-    from lab.bench_analysis import bench_analysis, bench_large
-    from lab.bench_pack import ROUNDS, bench_pack
-    from lab.bench_wire import bench_wire
+    from lab.bench.analysis import bench_analysis, bench_large
+    from lab.bench.pack import ROUNDS, bench_pack
+    from lab.bench.runs import REPEAT, machine
+    from lab.bench.runs import bench as bench_netns
+    from lab.bench.wire import bench_wire
     from lab.containers.bench import bench_docker
     from lab.doctor import examine_docker
 
@@ -253,9 +253,9 @@ def fuzz(count: int, first: int, seed: int, *, jobs: int, corpus: str, keep: str
 
 def selftest() -> bool:
     """`invoke selftest`: whether the pack's expectations pass what they should, and nothing else."""
-    from lab.selftest import samples_of
-    from lab.selftest import selftest as run_selftest
-    from lab.selftest_page import selftest_tables
+    from lab.selftest.page import selftest_tables
+    from lab.selftest.selftest import samples_of
+    from lab.selftest.selftest import selftest as run_selftest
 
     with _pack_played() as (plans, played):
         result = run_selftest(samples_of(plans, played), say)
@@ -266,7 +266,7 @@ def selftest() -> bool:
 @contextmanager
 def _pack_played() -> "Iterator[tuple[tuple[Scenario, ...], tuple[Played, ...]]]":
     """The pack and a run of it on netns, whose folders stay as long as the block."""
-    from lab.pack import load_pack, play_pack
+    from lab.pack.play import load_pack, play_pack
 
     plans = load_pack()
     with TemporaryDirectory() as folder:
@@ -276,10 +276,10 @@ def _pack_played() -> "Iterator[tuple[tuple[Scenario, ...], tuple[Played, ...]]]
 def write_docs(folder: Path) -> None:
     """`invoke docs`: write the pages of the documentation that are made of the code, and of one run of the pack."""
     from analysis.views.states import states_page
-    from lab.scenarios_page import scenarios_page
-    from lab.selftest import samples_of
-    from lab.selftest import selftest as run_selftest
-    from lab.selftest_page import selftest_page
+    from lab.pack.page import scenarios_page
+    from lab.selftest.page import selftest_page
+    from lab.selftest.selftest import samples_of
+    from lab.selftest.selftest import selftest as run_selftest
 
     pages = {"states.md": states_page()}
     with _pack_played() as (plans, played):

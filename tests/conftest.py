@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from lab.pack import Played
+    from lab.pack.play import Played
     from lab.scenario.model import Scenario
 
 HERE = Path(__file__).parent.parent
@@ -48,7 +48,7 @@ def missing(component: str) -> str:
 
 def _not_the_pages_machine() -> str:
     """What keeps real runs here from being those that docs/scenarios.md shows: another kernel, another curl."""
-    from lab.scenarios_page import machine_words
+    from lab.pack.page import machine_words
 
     made = re.search(r"of real runs, with (.*?);", (HERE / "docs" / "scenarios.md").read_text())
     curl = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=False).stdout
@@ -83,8 +83,8 @@ class PackRun:
 
 @pytest.fixture(scope="session")
 def pack_run(tmp_path_factory: pytest.TempPathFactory) -> PackRun:
-    from lab.pack import load_pack
-    from lab.pack_view import read_played
+    from lab.pack.play import load_pack
+    from lab.pack.view import read_played
 
     runs = tmp_path_factory.mktemp("pack")
     command = [sys.executable, "-m", "invoke", "lab", "--all", "--backend", "netns", "--json", "--runs", str(runs)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.bench import traces
+from lab.bench.runs import traces
 from tests.conftest import HERE
 from tests.stepwise import STEPS
 from tests.test_lab import invoke

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.bench import traces
+from lab.bench.runs import traces
 from lab.errors import BackendError
 from lab.netns.backend import NetnsBackend
 from lab.netns.isolation import require_linux

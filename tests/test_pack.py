@@ -12,14 +12,14 @@ import pytest
 
 from analysis.errors import LabError
 from analysis.views.style import Style, columns
-from lab import pack as packing
-from lab.bench_pack import Seen
+from lab.bench.pack import Seen
 from lab.containers.render import unplayable
-from lab.pack import Played, load_pack, play_pack, verdict_of_all
-from lab.pack_view import list_lines, table_lines
+from lab.pack import play as packing
+from lab.pack.page import CHAPTERS, FIRST, LAST, LONGEST, elided, scenarios_page, settings_of
+from lab.pack.play import Played, load_pack, play_pack, verdict_of_all
+from lab.pack.view import list_lines, table_lines
 from lab.scenario.load import load_scenario
 from lab.scenario.model import Scenario
-from lab.scenarios_page import CHAPTERS, FIRST, LAST, LONGEST, elided, scenarios_page, settings_of
 from tests.conftest import HERE, PackRun
 from tests.test_lab import INVOKE, invoke
 from tests.test_misfortune import SLOW, descendants, eventually, nothing_stays  # noqa: F401 - a fixture

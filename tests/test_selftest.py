@@ -7,10 +7,10 @@ import pytest
 from analysis.expect.parse import parse_expectation
 from analysis.packets.packet import ACK, FIN, RST, SYN
 from analysis.traffic import Traffic
-from lab.selftest import Sample, Tally, cross, judge_mutant, samples_of, selftest, texts_of
-from lab.selftest_mutants import EVERY, FAR, FIRST, LAST, MOST_FRAMES, mutants, sampled
-from lab.selftest_page import selftest_page
-from lab.selftest_reasons import COUNT_OPEN, FIELD_OPEN, NO_ACK, NO_ORDER, ORDER_OPEN, SECOND, SHAPE, TWICE, reason_for
+from lab.selftest.mutants import EVERY, FAR, FIRST, LAST, MOST_FRAMES, mutants, sampled
+from lab.selftest.page import selftest_page
+from lab.selftest.reasons import COUNT_OPEN, FIELD_OPEN, NO_ACK, NO_ORDER, ORDER_OPEN, SECOND, SHAPE, TWICE, reason_for
+from lab.selftest.selftest import Sample, Tally, cross, judge_mutant, samples_of, selftest, texts_of
 from tests import craft
 from tests.conftest import HERE, PackRun
 

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lab.bench import HEAD, Batch, Progress, batch_of, listed, one_run, settled_difference, times, traces
+from lab.bench.runs import HEAD, Batch, Progress, batch_of, listed, one_run, settled_difference, times, traces
 from lab.containers.compose import FOLDER
 from lab.containers.engine import Engine
 from lab.containers.image import image_tag

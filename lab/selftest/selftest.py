@@ -16,10 +16,10 @@ from analysis.files.capture import Capture, read_capture
 from analysis.report import Report, make_report
 from analysis.text import plural
 from lab.interrupts import reset_in_child, uninterrupted
-from lab.pack import Played
+from lab.pack.play import Played
 from lab.scenario.model import Scenario
-from lab.selftest_mutants import MOST_FRAMES, Mutant, mutants, sampled
-from lab.selftest_reasons import reason_for
+from lab.selftest.mutants import MOST_FRAMES, Mutant, mutants, sampled
+from lab.selftest.reasons import reason_for
 
 RULE = "expect.sequence"
 SHARE = 12  # frames of a long capture that are one piece of work

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lab.record import PARTIAL
 
-HERE = Path(__file__).parent.parent
+HERE = Path(__file__).parent.parent.parent
 BUSY = "while True: pass"
 REPEAT = 200
 Progress = Callable[[str], None]

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from lab.bench import HERE, Progress, times
+from lab.bench.runs import HERE, Progress, times
 from lab.errors import StepError
 from lab.fetches import write_fetches
 
@@ -43,8 +43,8 @@ quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
 child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=quiet)
 print(os.wait4(child, 0)[2].ru_maxrss)
 """
-MANY_CALLS = "import sys; from lab.bench_analysis import print_many_calls; print_many_calls(sys.argv[1])"
-SMALL_CALLS = "import sys; from lab.bench_analysis import print_small_calls; print_small_calls(sys.argv[1])"
+MANY_CALLS = "import sys; from lab.bench.analysis import print_many_calls; print_many_calls(sys.argv[1])"
+SMALL_CALLS = "import sys; from lab.bench.analysis import print_small_calls; print_small_calls(sys.argv[1])"
 
 HEAD = (
     "| whole process | runs | min s | median s | max s | frames/s | median, ours = 1 |\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.text import plural, printable
 from analysis.views.style import Style
-from lab.pack import Played, verdict_of_all
+from lab.pack.play import Played, verdict_of_all
 from lab.scenario.model import Scenario
 
 HEAD = ("scenario", "verdict", "seconds", "handshake", "close", "curl")

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.text import plural
-from lab.bench import Progress, busy_cores, listed, settled_difference, traces
-from lab.pack import Played, load_pack, play_pack
+from lab.bench.runs import Progress, busy_cores, listed, settled_difference, traces
+from lab.pack.play import Played, load_pack, play_pack
 from lab.record import PARTIAL
 from lab.scenario.model import Scenario
 

@@ -22,7 +22,7 @@ from lab.record import unwritable
 from lab.scenario.load import load_scenario, pack
 from lab.scenario.model import Scenario
 
-HERE = Path(__file__).parent.parent
+HERE = Path(__file__).parent.parent.parent
 USUAL_S = 0.3  # of a scenario that doesn't say how long it takes
 ENDING_S = 30.0  # how long a run that was told to end may take to clear up
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from analysis.errors import LabError
-from lab.pack import Played
+from lab.pack.play import Played
 from lab.scenario.model import Scenario
 
 LONGEST = 40  # lines of a sequence that are shown whole
@@ -92,7 +92,7 @@ def scenarios_page(plans: Sequence[Scenario], played: Sequence[Played]) -> str:
     known = {plan.name: (plan, run) for plan, run in zip(plans, played, strict=True)}
     missing = known.keys() - {name for chapter in CHAPTERS for name in chapter.scenarios}
     if missing:
-        raise LabError(f"no chapter has {', '.join(sorted(missing))}", "give it one: CHAPTERS in lab/scenarios_page.py")
+        raise LabError(f"no chapter has {', '.join(sorted(missing))}", "give it one: CHAPTERS in lab/pack/page.py")
     lines = [HEAD.format(made_with=made_with(played))]
     for chapter in CHAPTERS:
         lines += [f"## {chapter.title}", "", chapter.about, ""]

@@ -3,8 +3,8 @@
 from collections import Counter
 from string import ascii_lowercase
 
-from lab.selftest import Result
-from lab.selftest_mutants import EVERY, FAR, FIRST, LAST, MOST_FRAMES
+from lab.selftest.mutants import EVERY, FAR, FIRST, LAST, MOST_FRAMES
+from lab.selftest.selftest import Result
 
 HEAD = f"""# Do the expectations discriminate?
 

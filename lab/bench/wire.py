@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent.parent
+HERE = Path(__file__).parent.parent.parent
 DELAYS_MS = (1, 2, 5, 10, 20, 50, 100, 200)
 TIMES = 5  # runs of each delay
 WANTED_MS = 1.0  # a crossing may be that much late

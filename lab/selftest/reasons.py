@@ -16,7 +16,7 @@ from analysis.report import Report
 from analysis.sequence import exact_trace, line_text
 from analysis.tcp.segment import Segment
 from lab.scenario.model import Scenario
-from lab.selftest_mutants import Mutant
+from lab.selftest.mutants import Mutant
 
 NOT_OF_STORY = "the frame is none of the story's"
 CARRIER = "a segment that carries a lookup over TCP: the sequence has the lookup alone"

@@ -1,0 +1,1 @@
+"""The whole scenario pack at once: played, shown, and told as a lesson."""

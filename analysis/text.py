@@ -32,15 +32,18 @@ def json_without_commands(text: str) -> str:
     return COMMAND.sub(r"\\u0023", text)
 
 
+MOST_LISTED = 20  # runs of frames; a finding about a long download is about hundreds
+
+
 def listed(frames: tuple[int, ...]) -> str:
-    """Frame numbers as a person writes them: `7–9, 12`."""
+    """Frame numbers as a person writes them: `7–9, 12`; of many runs the first ones, and how many more there are."""
     runs: list[list[int]] = []
     for frame in sorted(set(frames)):
         if runs and frame == runs[-1][-1] + 1:
             runs[-1].append(frame)
         else:
             runs.append([frame])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
+    return some([str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs], MOST_LISTED)
 
 
 def some(items: Sequence[str], most: int = 6, separator: str = ", ") -> str:

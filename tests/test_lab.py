@@ -41,6 +41,14 @@ def play(tmp_path: Path, scenario: str) -> tuple[dict[str, Any], Path]:
     return report, folder
 
 
+def took(said_s: float, seen_s: float) -> bool:
+    """Whether what should take so long took it by the capture's clock, on a machine however busy.
+
+    A host starts its wait as it sends, a moment before the wire stamps the frame: it may seem a millisecond short.
+    """
+    return said_s - 0.001 <= seen_s < said_s + 5
+
+
 def lines(report: dict[str, Any], form: str = "shape") -> list[str]:
     """The chosen story's sequence, a line each, with single spaces."""
     sequence = report["stories"][report["chosen_story"]["index"]]["sequence"][form]
@@ -298,7 +306,7 @@ def test_of_many_addresses_the_same_one_is_used_every_time(tmp_path: Path) -> No
 
 def test_the_wire_takes_the_time_that_the_scenario_says(tmp_path: Path) -> None:
     report, _ = play(tmp_path, '[names]\na="192.0.2.9"\n[wire]\ndelay="30ms"\n[client]\ncurl=["http://a/"]')
-    assert 0.060 <= report["connections"][0]["rtt_s"] < 0.5
+    assert took(0.060, report["connections"][0]["rtt_s"])
     assert report["verdict"] == "pass"
 
 

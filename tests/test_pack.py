@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from analysis.errors import LabError
+from analysis.files.capture import read_capture
+from analysis.report import make_report
 from analysis.views.style import Style, columns
+from analysis.views.terminal import render
 from lab.bench.pack import Seen
 from lab.containers.render import unplayable
 from lab.pack import play as packing
@@ -77,6 +80,17 @@ def test_every_scenario_of_the_pack_comes_out_as_it_says(pack_run: PackRun) -> N
         assert (plan.name, statuses) == (plan.name, ["pass"])
         assert json.loads((one.folder / "run.json").read_text())["scenario"]["sha256"] == plan.sha256
         assert one.exact == report["fingerprint"]["exact"]
+
+
+@needs_netns
+def test_every_report_of_the_pack_fits_eighty_columns_be_it_of_a_pass_or_of_a_fail(pack_run: PackRun) -> None:
+    (baseline,) = (plan.expected for plan in pack_run.plans if plan.name == "baseline")
+    for plan, one in zip(pack_run.plans, pack_run.played, strict=True):
+        assert one.folder is not None
+        capture = read_capture(one.folder / "capture.pcap")
+        for expected in (plan.expected, baseline):
+            text = render(make_report(capture, plan.host, expected), NARROW, with_explanations=True)
+            assert [line for line in text.splitlines() if columns(line) > 80] == [], plan.name
 
 
 @needs_netns

@@ -119,8 +119,9 @@ def _findings(report: Report, style: Style) -> list[str]:
 def _finding(finding: Finding, style: Style) -> list[str]:
     mark = style.paint(finding.status, MARKS[finding.status])
     frames = f" [{listed(finding.frames)}]" if finding.frames else ""
-    title, *rest = style.wrapped(f"{finding.title}{frames}", FINDING_INDENT, FINDING_INDENT)
-    lines = [f"{mark} {finding.rule:<17} {title.removeprefix(FINDING_INDENT)}", *rest]
+    head = f"{MARKS[finding.status]} {finding.rule:<17} "
+    first, *rest = style.wrapped(f"{finding.title}{frames}", head, FINDING_INDENT)
+    lines = [f"{mark}{first.removeprefix(MARKS[finding.status])}", *rest]
     details = [("expected", finding.expected), ("found", finding.actual)]
     if finding.status != "pass":
         details += [("needed", finding.needed), ("hint", finding.hint), ("source", finding.reference)]

@@ -157,13 +157,16 @@ def _agreement(
     gone: State = "CLOSED" if (look.role, said) == ("server", "LISTEN") else said
     if said == inferred or gone == inferred == "CLOSED":
         return "same", ""
-    for state, why in _with_losses(connection, look, history, lost):
-        if said == state:
-            return "lost", why
-    if (inferred, gone) in UNSEEN:
-        return "unseen", UNSEEN[inferred, gone]
-    if (inferred, said) in WAITING and _has_to_wait(connection.segments[: len(history) - 1], look.role):
-        return "unseen", WAITING[inferred, said]
+    possible = dict(_with_losses(connection, look, history, lost))
+    if said in possible:
+        return "lost", possible[said]
+    waits = _has_to_wait(connection.segments[: len(history) - 1], look.role)
+    silently = {**UNSEEN, **(WAITING if waits else {})}
+    if (inferred, gone) in silently:
+        return "unseen", silently[inferred, gone]
+    for state, why in possible.items():
+        if (state, gone) in silently:
+            return "lost", f"{why}; {silently[state, gone]}"
     return "differs", ""
 
 

@@ -153,6 +153,14 @@ def test_the_server_says_continue_to_a_client_that_waits_for_it(tmp_path: Path) 
     assert gap(report, "client DATA", "client FIN,ACK") < 5
 
 
+@pytest.mark.parametrize("close", ["server", "reset"])
+def test_a_client_that_resets_while_the_server_waits_to_close_ends_the_connection(tmp_path: Path, close: str) -> None:
+    report = served(
+        tmp_path, f'body = 300_000\nclose = "{close}"', '"--limit-rate", "10k", "-m", "0.3", "http://www.lab.test/"'
+    )
+    assert closes(report)[0] == "reset"
+
+
 def test_a_least_timeout_makes_the_server_wait_so_long(tmp_path: Path) -> None:
     report = served(tmp_path, 'body = 10\nrto_min = "450ms"', more='[[wire.fault]]\ndrop = "server data 1"\n')
     assert took(0.45, gap(report, "server ACK", "server DATA"))

@@ -7,14 +7,14 @@ import pytest
 from analysis.errors import InputError
 from lab.errors import ScenarioError
 from lab.scenario.load import find_scenario, load_scenario, pack
-from lab.scenario.model import Response, Server
+from lab.scenario.model import Response, Scenario, Server
 
 CURL = 'curl = ["http://www.lab.test/"]\n'
 NAMES = '[names]\n"www.lab.test" = "192.0.2.80"\n'
 MINIMAL = f"[client]\n{CURL}"
 
 
-def load(tmp_path: Path, text: str | bytes) -> object:
+def load(tmp_path: Path, text: str | bytes) -> Scenario:
     path = tmp_path / "mine.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return load_scenario(path)
@@ -172,6 +172,37 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         NAMES + '[client]\ncurl = ["-v",\n  "http://192.0.2.81/"]\n',
         r"mine.toml:5: client.curl\[2\]: 192.0.2.81 is an address that nobody has",
     ),
+    "an address in a spelling of curl's": (
+        NAMES + '[client]\ncurl = ["http://127.1/"]\n',
+        "mine.toml:4: client.curl.1.: 127.1, which curl takes for 127.0.0.1, is an address that nobody has",
+    ),
+    "the server's address in a spelling of curl's": (
+        NAMES + '[client]\ncurl = ["http://0xc0000250/"]\n',
+        "client.curl.1.: 0xc0000250 is a spelling of 192.0.2.80",
+    ),
+    "an address with a final dot": (
+        NAMES + '[client]\ncurl = ["http://192.0.2.80./"]\n',
+        "client.curl.1.: 192.0.2.80. is a name that nobody knows",
+    ),
+    "a redirect to a name that nobody knows": (
+        NAMES + '[server]\nstatus = 302\nheaders = { location = "http://no.test:81/x" }\n'
+        '[client]\ncurl = ["-sL", "http://www.lab.test/"]\n',
+        "mine.toml:5: server.headers.location: no.test is a name that nobody knows",
+    ),
+    "a redirect to an address that nobody has": (
+        NAMES + '[server.paths."/a"]\nstatus = 301\nheaders = { Location = "//192.0.2.9/x" }\n'
+        '[client]\ncurl = [["http://www.lab.test/"], ["--location", "http://www.lab.test/a"]]\n',
+        'mine.toml:5: server.paths."/a".headers.Location: 192.0.2.9 is an address that nobody has',
+    ),
+    "a mistake behind Windows' line ends": (
+        (NAMES + MINIMAL + "[wire]\nmtu = 5\n").replace("\n", "\r\n"),
+        "mine.toml:6: wire.mtu: 5 won't do",
+    ),
+    "a leg that there isn't": (
+        MINIMAL + '[wire.cleint]\ndelay = "1ms"\n',
+        "wire.cleint: there is no such key; did you mean 'client'",
+    ),
+    "digits of another script": (MINIMAL + '[wire]\ndelay = "٣ms"\n', "wire.delay: '٣ms'"),
     "a file that curl would write": (
         NAMES + '[client]\ncurl = [["http://www.lab.test/"], ["-O", "http://www.lab.test/x"]]\n',
         r"client.curl\[2\]\[1\]: -O writes a file",
@@ -218,6 +249,32 @@ def test_nonsense_is_refused_with_file_key_and_what_is_allowed(tmp_path: Path, w
     assert str(tmp_path / "mine.toml") in message
     assert caught.value.next_step
     assert caught.value.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    ("response", "curl"),
+    [
+        ('status = 302\nheaders = { Location = "http://no.test/" }', '"http://www.lab.test/"'),
+        ('status = 200\nheaders = { Location = "http://no.test/" }', '"-L", "http://www.lab.test/"'),
+        ('status = 302\nheaders = { Location = "/x" }', '"-L", "http://www.lab.test/"'),
+        ('status = 302\nheaders = { Location = "//WWW.lab.test./x" }', '"-L", "http://www.lab.test/"'),
+        ('status = 302\nheaders = { Location = "http://192.0.2.80:8080" }', '"-L", "http://www.lab.test/"'),
+    ],
+)
+def test_a_redirect_that_leads_somewhere_or_is_not_followed_is_fine(tmp_path: Path, response: str, curl: str) -> None:
+    load(tmp_path, f"{NAMES}[server]\n{response}\n[client]\ncurl = [{curl}]\n")
+
+
+def test_settling_may_take_what_the_scenario_lets_ends_wait_for(tmp_path: Path) -> None:
+    waits = {
+        "": 0.0,
+        '[server]\nclose_after = "6s"\n': 6.0,
+        '[wire]\ndelay = "2s"\n': 8.0,
+        '[wire.client]\ndelay = "1s"\n[[wire.fault]]\ndelay = "client FIN 1"\nby = "9s"\n': 13.0,
+        '[server]\nrto_min = "8s"\n': 16.0,
+    }
+    scenarios = [load(tmp_path, NAMES + MINIMAL + text) for text in waits]
+    assert [one.settle_s >= 5 + wait for one, wait in zip(scenarios, waits.values(), strict=True)] == [True] * 5
 
 
 def test_a_missing_file_and_an_unknown_name_are_said(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from scapy.packet import Raw
 
 from analysis.errors import InputError
 from analysis.files.capture import read_capture
-from analysis.packets.packet import ACK, FIN, RST
+from analysis.packets.packet import ACK, FIN, RST, SYN
 from analysis.report import Report, make_report
 from analysis.rules.judge import Finding
 from analysis.tcp.segment import Endpoint, Role
@@ -32,6 +32,7 @@ from analysis.views.terminal import render
 from lab.netns import sockets
 from lab.netns.host import Host
 from lab.netns.sockets import SocketTables, ask_state, exact_request
+from lab.netns.supervisor import Supervisor
 from lab.scenario.model import ROLES
 from lab.socket_table import parse_table, state_in
 from tests.craft import CLIENT, REQUEST, SERVER, Talk, capture, fetch, lookup
@@ -159,6 +160,12 @@ LOSSES: dict[str, tuple[list[Scapy], Look, tuple[Loss, ...], bool]] = {
     "the FIN, not its ACK": (lost_fin("server")[:11], Look(11, "server", "FIN-WAIT-2"), CLIENTS_FIN, True),
     "a FIN that came again": (lost_fin("server")[:12], Look(12, "server", "FIN-WAIT-1"), CLIENTS_FIN, False),
     "the last ACK": (fetch(), Look(12, "server", "LAST-ACK"), (Loss(12, 12, "client", ACK),), True),
+    "a SYN,ACK, and the client gave up": (
+        fetch()[:4],
+        Look(4, "client", "CLOSED"),
+        (Loss(4, 3, "server", SYN | ACK),),
+        True,
+    ),
     "another segment": (fetch(), Look(12, "server", "LAST-ACK"), (Loss(6, 6, "client", ACK),), False),
     "a later segment": (fetch()[:11], Look(9, "server", "SYN-RECEIVED"), (Loss(10, 10, "client", FIN | ACK),), False),
     "the server's FIN, uncaptured": (
@@ -420,11 +427,12 @@ def test_the_kernels_agree_however_a_run_ends(tmp_path: Path, ending: str) -> No
     assert finding["status"] == "pass", finding["actual"]
 
 
-def test_the_longest_table_still_fits_in_a_message() -> None:
-    from lab.netns.supervisor import LARGEST_MESSAGE
-    from lab.socket_table import Connection, Seen, describe
-
-    looks = {role: [Seen(99_999, "SYN-RECEIVED")] * 12 for role in ("client", "server")}
-    address = ("2001:db8:1111:2222:3333:4444:5555:6666", 65_535)
-    entry = json.dumps(describe(Connection(address, address), looks))
-    assert len(entry) * sockets.MOST_CONNECTIONS < LARGEST_MESSAGE
+@pytest.mark.needs("netns")
+def test_what_init_says_may_be_of_any_length(tmp_path: Path) -> None:
+    supervisor = Supervisor(lambda: lambda step: step * 1_000_000, tmp_path / "log")
+    try:
+        assert supervisor.ask("a step", 10.0) == "a step" * 1_000_000
+        assert supervisor.ask("ä", 10.0) == "ä" * 1_000_000
+    finally:
+        supervisor.kill()
+        supervisor.reap()

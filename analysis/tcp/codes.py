@@ -30,7 +30,7 @@ def code_segments(segments: Segments) -> npt.NDArray[np.uint16]:
     """The code of every segment: the sum of the constants above that hold for it."""
     flags, sender = segments.flags, segments.sender
     acks, has_data, is_reset = flags & ACK != 0, segments.length > 0, flags & RST != 0
-    is_stray = is_reset & _is_out_of_window(segments)
+    is_stray = is_reset & _is_out_of_window(segments) if is_reset.any() else is_reset
     is_fin = (flags & FIN != 0) & ~is_reset
     is_syn = flags & SYN != 0
     connection = segments.connection
@@ -82,13 +82,15 @@ def _is_out_of_window(segments: Segments) -> npt.NDArray[np.bool_]:
 
     RFC 5961 §3.2: a reset counts at the very number that its receiver expects. That number is at least the receiver's
     last Ack, and at most the sender's newest number, unless the capture lacks some: then the connection ends there.
+    Of an Ack before the last one it counts what the sender had sent: the last one may be a copy that came late.
     """
     peers_ack, _, peer_at = segments.last_of(1 - segments.sender)
     known = (peer_at >= 0) & (segments.newest > 0) & (peers_ack >= 1)
     others = np.where(segments.flags & RST == 0, segments.index, np.int32(-1))
     last_other = np.maximum.reduceat(others, segments.begin)[segments.connection]
     beyond = (segments.seq > segments.newest) & (segments.index < last_other)
-    out_of_window: npt.NDArray[np.bool_] = known & ((segments.seq < peers_ack) | beyond)
+    acked = np.maximum(peers_ack, np.minimum(segments.most_acked(), segments.newest))
+    out_of_window: npt.NDArray[np.bool_] = known & ((segments.seq < acked) | beyond)
     return out_of_window
 
 

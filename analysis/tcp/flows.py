@@ -291,6 +291,17 @@ class Segments:
                     places += syns[raw_seq[syns] != base[side, connection]].tolist()
         return places
 
+    def most_acked(self) -> Ints:
+        """The highest Ack of its sender's peer before each segment; 0 without one."""
+        most = np.zeros(len(self.rows), np.int64)
+        lift = self.connection.astype(np.int64) << 34
+        for side in (CLIENT, SERVER):
+            acked = np.where(self.sender == side, np.maximum(self.ack, 0), 0) + lift
+            before = np.maximum.accumulate(acked)[:-1] - lift[1:]
+            peers = self.sender[1:] != side
+            most[1:][peers] = np.maximum(before, 0)[peers]
+        return most
+
     def _newest(self) -> Ints:
         newest = np.zeros(len(self.rows), np.int64)
         lift = self.connection.astype(np.int64) << 34  # each connection's numbers lie above those of the one before

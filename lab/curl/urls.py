@@ -3,7 +3,7 @@
 import re
 import socket
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import islice, product
 from urllib.parse import unquote
 
@@ -86,7 +86,10 @@ def with_scheme(url: str, default: str | None = None) -> str:
 
 
 def host_and_port(url: str) -> tuple[str, str]:
-    """Host (lower case, without brackets or final dot) and port of a URL, as curl reads it; "" where there is none."""
+    """Host and port of a URL, as curl reads it; "" where there is none.
+
+    The host in lower case, without brackets or a name's final dot.
+    """
     full = with_scheme(url)
     authority = _authority(full)
     return _host(authority), _port(authority) or PORTS.get(full.partition(":")[0], "")
@@ -186,7 +189,8 @@ def _authority(url: str) -> str:
 
 def _host(authority: str) -> str:
     found = re.match(r"\[([^]]*)\]|([^:]*)", authority)
-    return unquote((found[1] or found[2] or "") if found else "").lower().removesuffix(".")
+    host = unquote((found[1] or found[2] or "") if found else "").lower()
+    return host if _is_address(host.removesuffix(".")) else host.removesuffix(".")  # 192.0.2.1. is a name for curl
 
 
 def _port(authority: str) -> str:
@@ -194,15 +198,17 @@ def _port(authority: str) -> str:
     return found[1].lstrip("0") if found else ""
 
 
-def _is_address(host: str) -> bool:
+def as_address(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that curl takes a host for: also 127.1 and 0x7f000001; None for a name."""
     try:
-        ip_address(host.partition("%")[0])
+        return ip_address(host.partition("%")[0])
     except ValueError:
         pass
-    else:
-        return True
     try:
-        socket.inet_aton(host)  # also 127.1 and 0x7f000001, as curl reads them; it takes more than that with spaces
+        return None if " " in host else IPv4Address(socket.inet_aton(host))  # which takes more than curl, with spaces
     except OSError:
-        return False
-    return " " not in host
+        return None
+
+
+def _is_address(host: str) -> bool:
+    return as_address(host) is not None

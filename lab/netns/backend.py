@@ -69,6 +69,7 @@ class NetnsLab:
         client = scenario.client
         self._commands = tuple(tuple(curl_command(curl, words, client.port)) for words in client.commands)
         self._deadline_s = scenario.client.deadline_s
+        self._settle_s = scenario.settle_s
         self._supervisor = Supervisor(lambda: Machine(scenario, folder, curl).handle, folder / "lab.log")
         load_meanwhile()
 
@@ -87,7 +88,7 @@ class NetnsLab:
 
     def settle(self) -> bool:
         """Wait until the wire is quiet and the kernels say that every connection has ended."""
-        settled: bool = self._supervisor.ask("settle", STEP_S)
+        settled: bool = self._supervisor.ask("settle", self._settle_s + STEP_S)
         return settled
 
     def stop_capture(self) -> Witness:

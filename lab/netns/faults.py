@@ -5,22 +5,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from lab.netns.frame_kinds import kinds_of
+from lab.netns.frame_kinds import ANY, FrameKinds
 from lab.scenario.model import Fault, Role
 
 MOST_LISTED = 1_000  # hits that are listed one by one
 ALL_BITS = 0xFF
 
 
-class Fate(NamedTuple):
-    """What becomes of a frame: the copies that go on (none: it is lost), how much later, and whether one lets another
+Hit = dict[str, Any]
 
-    overtake it.
+
+class Fate(NamedTuple):
+    """What becomes of a frame: the copies that go on (none: it is lost) and how much later.
+
+    `held`: the hit that it will be once another has overtaken it, if it is to wait for that. `hits`: those done by now.
     """
 
     copies: tuple[bytes, ...]
     delay_s: float
-    held_by: int | None
+    held: Hit | None
+    hits: tuple[Hit, ...] = ()
 
 
 @dataclass(slots=True)
@@ -37,35 +41,48 @@ class Faults:
 
     plan: Sequence[Fault]
     _counters: list[_Counter] = field(init=False)
-    _listed: list[dict[str, Any]] = field(default_factory=list)
+    _listed: list[Hit] = field(default_factory=list)
+    _kinds: FrameKinds = field(default_factory=FrameKinds)
 
     def __post_init__(self) -> None:
         self._counters = [_Counter(fault, random.Random(fault.seed)) for fault in self.plan]  # noqa: S311 - dice
 
-    def fate(self, sender: Role, frame: bytes, captured_as: int | None, now_s: float) -> Fate:
-        """What the faults do to a frame of `sender`; `captured_as` is its number in the capture, if it has one."""
-        copies: tuple[bytes, ...] = (frame,)
-        delay_s, held_by = 0.0, None
-        kinds = kinds_of(frame)
-        for index, counter in enumerate(self._counters):
-            if not self._chooses(counter, sender, kinds):
-                continue
-            fault = counter.fault
-            if fault.action == "reorder":
-                held_by = index  # a hit once it has been overtaken
-                continue
-            if fault.action == "corrupt":
-                damaged = tuple(_corrupted(copy, fault.byte) for copy in copies)
-                if damaged == copies:
-                    continue
-                copies = damaged
-            elif fault.action == "drop":
-                copies = ()
-            elif fault.action == "duplicate":
-                copies = copies * 2
-            delay_s += fault.delay_s
-            self.hit(index, frame, captured_as, now_s)
-        return Fate(copies, delay_s, held_by)
+    def fate(self, sender: Role, target: Role, frame: bytes, captured_as: int | None, now_s: float) -> Fate:
+        """What the faults do to a frame of `sender`; `captured_as` is its number in the capture, if it has one.
+
+        A frame that one fault drops isn't there for the others, and two that undo each other have done nothing.
+        """
+        kinds = self._kinds.of(frame, may_be_dns="resolver" in (sender, target))
+        chosen = [index for index, one in enumerate(self._counters) if self._chooses(one, sender, kinds)]
+        if not chosen:
+            return Fate((frame,), 0.0, None)
+
+        def hit(index: int) -> Hit:
+            return {
+                "fault": index,
+                "seconds": round(now_s, 6),
+                "captured_as": captured_as,
+                "bytes": len(frame),
+                "kinds": sorted(kinds - ANY),
+            }
+
+        for index in chosen:
+            if self.plan[index].action == "drop":
+                return Fate((), 0.0, None, (self.note(hit(index)),))
+        damaged = self._damaged(frame, chosen)
+        done = [index for index in chosen if self.plan[index].action != "reorder"]
+        if damaged == frame:
+            done = [index for index in done if self.plan[index].action != "corrupt"]
+        copies = 1 << sum(self.plan[index].action == "duplicate" for index in chosen)
+        delay_s = sum(self.plan[index].delay_s for index in chosen)
+        held = next((hit(index) for index in chosen if self.plan[index].action == "reorder"), None)
+        return Fate((damaged,) * copies, delay_s, held, tuple(self.note(hit(index)) for index in done))
+
+    def _damaged(self, frame: bytes, chosen: Sequence[int]) -> bytes:
+        for index in chosen:
+            if self.plan[index].action == "corrupt":
+                frame = _corrupted(frame, self.plan[index].byte)
+        return frame
 
     @staticmethod
     def _chooses(counter: _Counter, sender: Role, kinds: frozenset[str]) -> bool:
@@ -77,19 +94,12 @@ class Faults:
             counter.fault.chance == 1.0 or counter.dice.random() < counter.fault.chance
         )
 
-    def hit(self, index: int, frame: bytes, captured_as: int | None, now_s: float) -> None:
-        """Note that the fault `index` was done to `frame`."""
-        self._counters[index].hits += 1
+    def note(self, hit: Hit) -> Hit:
+        """Count a hit, and list it."""
+        self._counters[hit["fault"]].hits += 1
         if len(self._listed) < MOST_LISTED:
-            self._listed.append(
-                {
-                    "fault": index,
-                    "seconds": round(now_s, 6),
-                    "captured_as": captured_as,
-                    "bytes": len(frame),
-                    "kinds": sorted(kinds_of(frame) - {"any"}),
-                }
-            )
+            self._listed.append(hit)
+        return hit
 
     @property
     def doubts(self) -> tuple[str, ...]:

@@ -20,7 +20,6 @@ from lab.scenario.model import ROLES, Address, Role, Route, Scenario
 
 READY_S = 10.0
 QUIET_S = 0.02  # how long nothing may move before a run counts as settled
-SETTLE_S = 5.0
 
 
 class Machine:
@@ -151,7 +150,7 @@ class Machine:
         def is_settled(quiet_s: float) -> bool:
             return quiet_s >= QUIET_S and (not self._scenario.closes or self._sockets.all_ended())
 
-        settled = self._carry(is_settled, time.monotonic() + SETTLE_S, [])
+        settled = self._carry(is_settled, time.monotonic() + self._scenario.settle_s, [])
         self._sidecar.flush()
         return settled
 

@@ -145,6 +145,8 @@ class _Connection:
 
         In the latter case the FIN or RST is a segment of its own.
         """
+        if self.socket.fileno() < 0:  # the client has reset the connection meanwhile
+            return
         if self.behaviour.close_after_s is not None and self.behaviour.close != "client":
             self.loop.later(self.behaviour.close_after_s, self._close)
         elif self.behaviour.close == "client" or self.has_ended or not self._unacknowledged():

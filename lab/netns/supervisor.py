@@ -3,7 +3,7 @@
 The caller forks a *supervisor*, which enters new user, PID and network namespaces and forks *init*, the first
 process of that PID namespace. Init makes the hosts, carries the wire and starts everything else. Both have
 PR_SET_PDEATHSIG, and with init the kernel kills the whole namespace: `kill -9` anywhere leaves nothing.
-Caller and init speak over a socket pair: the name of a step there, one JSON object back.
+Caller and init speak over a socket pair: a line with the name of a step there, a line with one JSON object back.
 """
 
 import json
@@ -23,7 +23,7 @@ from lab.interrupts import reset_in_child, uninterrupted
 from lab.netns import kernel
 from lab.netns.isolation import enter_namespaces, namespace_error
 
-LARGEST_MESSAGE = 1 << 18
+READ_SIZE = 1 << 18
 SEE_LOG = "see lab.log in the run's folder"
 Handler = Callable[[str], Any]
 
@@ -33,7 +33,7 @@ class Supervisor:
 
     def __init__(self, make_handler: Callable[[], Handler], log: Path) -> None:
         """Fork; in init `make_handler` is called once, and what it returns for every step."""
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         caller = os.getpid()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -48,13 +48,13 @@ class Supervisor:
         """Have init do `step`; its answer, or `StepError` with what went wrong."""
         self._socket.settimeout(timeout_s)
         with suppress(BrokenPipeError):  # init is gone, as reading will tell
-            self._socket.send(step.encode())
+            _send_line(self._socket, step)
         try:
-            answer = self._socket.recv(LARGEST_MESSAGE)
+            answer = _receive_line(self._socket)
         except TimeoutError:
             raise StepError(step, f"no answer from the lab within {timeout_s:.0f} s", SEE_LOG) from None
         except ConnectionError:
-            answer = b""
+            answer = ""
         if not answer:
             raise StepError(step, "the lab's init process died", SEE_LOG)
         reply = json.loads(answer)
@@ -79,7 +79,7 @@ class Supervisor:
         self._socket.settimeout(10.0)
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)  # an init that began as its parent died has no death signal
-            while with_init and self._socket.recv(LARGEST_MESSAGE):
+            while with_init and self._socket.recv(READ_SIZE):
                 pass  # init has the other end: its end of file comes when init and all its children are gone
         self._socket.close()
 
@@ -136,23 +136,35 @@ def _init(make_handler: Callable[[], Handler], caller: socket.socket) -> None:
     except OSError as error:
         _refuse(caller, namespace_error(error))
         return
-    while step := caller.recv(LARGEST_MESSAGE):  # nothing: the caller is gone
+    while step := _receive_line(caller):  # nothing: the caller is gone
         try:
-            answer = json.dumps({"answer": handle(step.decode())})
+            answer = json.dumps({"answer": handle(step)})
         except LabError as error:
             _send_error(caller, error)
         except Exception as error:  # noqa: BLE001 - said to the caller, whole in the log
             traceback.print_exc()
             _send_error(caller, LabError(f"{type(error).__name__}: {error}", SEE_LOG))
         else:
-            caller.send(answer.encode())
+            _send_line(caller, answer)
 
 
 def _refuse(caller: socket.socket, error: LabError) -> None:
     """Answer the first step with `error`. Who closes a socket before reading what came makes the other's read fail."""
-    caller.recv(LARGEST_MESSAGE)
+    _receive_line(caller)
     _send_error(caller, error)
 
 
 def _send_error(caller: socket.socket, error: LabError) -> None:
-    caller.send(json.dumps({"error": str(error), "next_step": error.next_step}).encode())
+    _send_line(caller, json.dumps({"error": str(error), "next_step": error.next_step}))
+
+
+def _send_line(there: socket.socket, text: str) -> None:
+    there.sendall(f"{text}\n".encode())
+
+
+def _receive_line(there: socket.socket) -> str:
+    """The next line, without its end; empty if the other is gone before it was whole. One is sent at a time."""
+    parts = [there.recv(READ_SIZE)]
+    while parts[-1] and not parts[-1].endswith(b"\n"):
+        parts.append(there.recv(READ_SIZE))
+    return b"".join(parts)[:-1].decode() if parts[-1] else ""

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from lab.netns.faults import Faults
+from lab.netns.faults import Faults, Hit
 from lab.netns.host import Host
 from lab.netns.processes import all_blocked
 from lab.netns.sidecar import Sidecar
@@ -38,13 +38,18 @@ FLUSH_S = 0.02  # in free order: how long a frame waits to be overtaken
 
 
 class _Parcel(NamedTuple):
-    """A frame on its way; its number in the capture, if it has one yet; what it was before a fault damaged it."""
+    """A frame on its way; its number in the capture, if it has one yet; what it was before a fault damaged it.
+
+    `hits`: what was done to it, to be completed once it is captured; `is_again`: a copy of one that goes before it.
+    """
 
     source: Host
     target: Host
     frame: bytes
     captured_as: int | None
     original: bytes | None = None
+    hits: tuple[Hit, ...] = ()
+    is_again: bool = False
 
 
 class _Queued(NamedTuple):
@@ -56,7 +61,7 @@ class _Queued(NamedTuple):
 class _Held(NamedTuple):
     """What the next frame of the same way is to overtake."""
 
-    fault: int
+    hit: Hit
     parcels: tuple[_Parcel, ...]
     delay_s: float
 
@@ -139,7 +144,9 @@ class Wire:
         """How many frames of the capture have passed the servers' links, too; None if not exactly the first ones."""
         held = (parcel for one in self._held.values() for parcel in one.parcels)
         parcels = (*(queued.parcel for queued in self._queue), *held)
-        on_the_way = {parcel.captured_as for parcel in parcels}  # None in it: one that is to be captured yet
+        on_the_way = {
+            parcel.captured_as for parcel in parcels if not parcel.is_again
+        }  # None in it: one that is to be captured yet
         captured = self._sidecar.frame_count
         count = captured - len(on_the_way)
         return count if on_the_way == set(range(count + 1, captured + 1)) else None
@@ -190,32 +197,32 @@ class Wire:
 
     def _suffer(self, parcel: _Parcel) -> None:
         """Do the faults to a frame: what is left of it goes on."""
-        source, target, frame, captured_as, _ = parcel
-        fate = self._faults.fate(source.role, frame, captured_as, time.monotonic() - self._start)
+        source, target, frame, captured_as, *_ = parcel
+        now_s = time.monotonic() - self._start
+        copies, delay_s, hit, hits = self._faults.fate(source.role, target.role, frame, captured_as, now_s)
         parcels = tuple(
-            parcel if copy == frame else parcel._replace(frame=copy, original=frame) for copy in fate.copies
+            parcel._replace(frame=copy, original=None if copy == frame else frame, hits=hits, is_again=number > 0)
+            for number, copy in enumerate(copies)
         )
-        if not parcels or (frame not in fate.copies and target.role != "client"):
+        if not parcels or (frame not in copies and target.role != "client"):
             self._sockets.lost(frame, source.role, captured_as, self._sidecar.frame_count)
         if not parcels:
             return
         way = (source.role, target.role)
-        if fate.held_by is not None and way not in self._held:
-            self._held[way] = _Held(fate.held_by, parcels, fate.delay_s)
+        if hit is not None and way not in self._held:
+            self._held[way] = _Held(hit, parcels, delay_s)
             return
-        for one in parcels:
-            self._send(one, fate.delay_s)
-        self._let_follow(way)
+        due = [self._send(one, delay_s) for one in parcels]
+        self._let_follow(way, due[0])
 
-    def _let_follow(self, way: tuple[Role, Role]) -> None:
+    def _let_follow(self, way: tuple[Role, Role], not_before: float) -> None:
         """The frame that waited for one to overtake it goes out behind that one."""
         held = self._held.pop(way, None)
         if held is None:
             return
-        first = held.parcels[0]
-        self._faults.hit(held.fault, first.frame, first.captured_as, time.monotonic() - self._start)
+        self._faults.note(held.hit)
         for parcel in held.parcels:
-            self._send(parcel, held.delay_s)
+            self._send(parcel._replace(hits=(*parcel.hits, held.hit)), held.delay_s, not_before)
 
     def _release_held(self) -> bool:
         """Let go of frames that nothing came to overtake; whether there were any."""
@@ -226,16 +233,21 @@ class Wire:
                 self._send(parcel, held.delay_s)
         return bool(waiting)
 
-    def _send(self, parcel: _Parcel, delay_s: float) -> None:
+    def _send(self, parcel: _Parcel, delay_s: float, not_before: float = 0.0) -> float:
+        """Put a frame on its way; when it is due."""
         now, length = time.monotonic(), len(parcel.frame)
-        due = self._legs.arrival(parcel.source.role, parcel.target.role, now, length) + delay_s
+        arrival = self._legs.arrival(parcel.source.role, parcel.target.role, now, length) + delay_s
+        due = max(arrival, not_before)
         heapq.heappush(self._queue, _Queued(due, next(self._numbers), parcel))
+        return due
 
     def _deliver(self) -> None:
         parcel = heapq.heappop(self._queue).parcel
         if parcel.target.role == "client":
             self._sidecar.write(parcel.frame)
             captured = self._sidecar.frame_count
+            for hit in () if parcel.is_again else parcel.hits:
+                hit["captured_as"] = captured
             if parcel.original is not None:
                 self._sockets.lost(parcel.original, parcel.source.role, captured, captured)
         os.write(parcel.target.tap, parcel.frame)

@@ -11,7 +11,7 @@ from lab.scenario.values import duration, integer
 LONGEST_COMMAND = 10_000
 MOST_COMMANDS = 20
 RESOLVER_OPTION = re.compile(
-    r"(?:ndots|timeout|attempts):\d{1,2}|single-request(?:-reopen)?|use-vc|no-aaaa|rotate|edns0|trust-ad"
+    r"(?:ndots|timeout|attempts):[0-9]{1,2}|single-request(?:-reopen)?|use-vc|no-aaaa|rotate|edns0|trust-ad"
 )
 COMMAND_WORDS = f"curl's arguments as a list of texts, {LONGEST_COMMAND} characters at most; or a list of such lists"
 

@@ -1,14 +1,15 @@
 """The client's commands, against the rest of the scenario: no file is touched, every name and address is somebody's."""
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import ip_address
 
 from lab.curl.arguments import file_arguments, names_asked, urls
-from lab.curl.urls import host_and_port
+from lab.curl.options import operations
+from lab.curl.urls import as_address, host_and_port
 from lab.errors import ScenarioError
 from lab.scenario.lines import Key
-from lab.scenario.model import Address, Addresses, Client, Name
+from lab.scenario.model import Addresses, Client, Name, Response, Server
 from lab.scenario.table import File
 
 DETOURS = ("--connect-to", "--resolve", "-x", "--proxy", "--socks", "--preproxy")
@@ -29,12 +30,53 @@ def check_commands(file: File, client: Client, names: Mapping[str, Name], addres
         if client.port is not None and any(word.startswith("--local-port") for word in command):
             raise file.wrong(keys, "has --local-port, and client.port is there, too", "leave one of them out")
         for name in names_asked(command):
-            if name not in names and not any(other.endswith(f".{name}") for other in names):  # exists, empty: RFC 8020
+            if not _is_known(name, names):
                 raise _unknown_name(file, _where(keys, command, name), name, names)
-        for address in [] if _leads_elsewhere(command) else _literals(command):
-            if address not in addresses.server:
-                fix = "fetch from an address that is in [names]: the server has those"
-                raise file.wrong(_where(keys, command, str(address)), f"{address} is an address that nobody has", fix)
+        for host in [] if _leads_elsewhere(command) else _hosts(command):
+            _check_address(file, _where(keys, command, host), host, addresses)
+
+
+def check_redirects(
+    file: File, client: Client, server: Server, names: Mapping[str, Name], addresses: Addresses
+) -> None:
+    """Complain of a redirect that the client would follow to a name or address that nobody has."""
+    if not any(map(_follows, client.commands)) or any(map(_leads_elsewhere, client.commands)):
+        return
+    places: dict[tuple[Key, ...], Response] = {("server",): server.response}
+    places |= {("server", "paths", path): response for path, response in server.paths.items()}
+    for place, response in places.items():
+        for header, value in response.headers if 300 <= response.status < 400 else ():
+            found = re.match(r"(?:https?:)?//", value, re.IGNORECASE)
+            if header.lower() != "location" or not found:
+                continue
+            host = host_and_port(f"http://{value[found.end() :]}")[0]
+            keys = (*place, "headers", header)
+            _check_address(file, keys, host, addresses)
+            if as_address(host) is None and not _is_known(host, names):
+                raise _unknown_name(file, keys, host, names)
+
+
+def _check_address(file: File, keys: tuple[Key, ...], host: str, addresses: Addresses) -> None:
+    """Complain of a host that is an address which nobody has, or one that is written as only curl understands it."""
+    address = as_address(host)
+    if address is None:
+        return
+    if address not in addresses.server:
+        fix = "fetch from an address that is in [names]: the server has those"
+        said = host if host == str(address) or address.version == 6 else f"{host}, which curl takes for {address},"
+        raise file.wrong(keys, f"{said} is an address that nobody has", fix)
+    if address.version == 4 and host != str(address):
+        raise file.wrong(keys, f"{host} is a spelling of {address} that the capture doesn't have", f"write {address}")
+
+
+def _is_known(name: str, names: Mapping[str, Name]) -> bool:
+    return name in names or any(other.endswith(f".{name}") for other in names)  # exists, empty: RFC 8020
+
+
+def _follows(command: Sequence[str]) -> bool:
+    """Whether curl follows redirects."""
+    followed = ("location", "location-trusted")
+    return any(used.name in followed and not used.off for part in operations(command) for used in part)
 
 
 def _unknown_name(file: File, keys: tuple[Key, ...], name: str, names: Mapping[str, Name]) -> ScenarioError:
@@ -44,13 +86,8 @@ def _unknown_name(file: File, keys: tuple[Key, ...], name: str, names: Mapping[s
     return file.wrong(keys, f"{name} is a name that nobody knows{hint}", fix)
 
 
-def _literals(command: Sequence[str]) -> Iterator[Address]:
-    """The hosts of URLs that are addresses."""
-    for url in urls(command):
-        try:
-            yield ip_address(host_and_port(url)[0])
-        except ValueError:
-            continue
+def _hosts(command: Sequence[str]) -> Iterator[str]:
+    return (host_and_port(url)[0] for url in urls(command))
 
 
 def _leads_elsewhere(command: Sequence[str]) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 Key = str | int
 LONGEST = 2_000  # lines of a text that is searched
+ENDS_OF_VALUES = ("]", "}", '"""', "'''")  # one of them stands on the last line of a value of several lines
 
 
 def find_line(source: str, keys: Sequence[Key]) -> int | None:
@@ -19,7 +20,7 @@ def find_line(source: str, keys: Sequence[Key]) -> int | None:
 
     None for the file as a whole. In a list of several lines the line of the entry, if it is a text.
     """
-    lines = source.split("\n")
+    lines = source.replace("\r\n", "\n").split("\n")  # as TOML reads it
     wanted = keys[: _depth(tomllib.loads(source), keys)]
     if not wanted or len(lines) > LONGEST:
         return None
@@ -32,9 +33,12 @@ def find_line(source: str, keys: Sequence[Key]) -> int | None:
 def _statement_ends(lines: Sequence[str]) -> list[int]:
     """The number of lines up to and with each statement (a blank line or comment is one, too)."""
     ends: list[int] = []
-    for end in range(1, len(lines) + 1):
-        if _is_whole(lines[ends[-1] if ends else 0 : end]):
+    start = 0
+    for end, line in enumerate(lines, 1):
+        may_end = end == start + 1 or any(sign in line for sign in ENDS_OF_VALUES)
+        if may_end and _is_whole(lines[start:end]):
             ends.append(end)
+            start = end
     return ends
 
 

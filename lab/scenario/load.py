@@ -14,7 +14,7 @@ from analysis.expect.parse import parse_expectation
 from analysis.expect.pattern import Expectation
 from lab.errors import ScenarioError
 from lab.scenario.client import load_client
-from lab.scenario.commands import check_commands, first_host
+from lab.scenario.commands import check_commands, check_redirects, first_host
 from lab.scenario.model import (
     CLIENT_ADDRESS,
     CLIENT_ADDRESS_6,
@@ -101,6 +101,7 @@ def _scenario(table: Table) -> Scenario:
     expect.finish()
     table.finish()
     check_commands(table.file, client, names, addresses)
+    check_redirects(table.file, client, server, names, addresses)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)[:LONGEST_NAME]
     return Scenario(
         name=name,

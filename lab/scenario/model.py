@@ -16,6 +16,8 @@ CLIENT_ADDRESS, RESOLVER_ADDRESS = IPv4Address("192.0.2.10"), IPv4Address("192.0
 CLIENT_ADDRESS_6 = IPv6Address("2001:db8::10")
 TTL_S = 60
 MTU = 1500
+SETTLE_S = 5.0
+CROSSINGS = 8  # of the wire that an end of a connection may take, one after the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +161,9 @@ Action = Literal["drop", "delay", "duplicate", "reorder", "corrupt"]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One instruction to the wire. `delay_s` is a delay's; `byte` a corruption's: an offset into what the frame's
+    """One instruction to the wire. `delay_s` is a delay's; `byte` a corruption's: an offset into the Ethernet frame,
 
-    IP packet carries, from the end where negative. With `chance` < 1 only that part of the chosen frames is hit, by the
+    from its end where negative. With `chance` < 1 only that part of the chosen frames is hit, by the
     dice of `seed`.
     """
 
@@ -189,6 +191,12 @@ class WirePlan:
 
     def leg(self, role: Role) -> Leg:
         return self.legs.get(role, Leg())
+
+    @property
+    def waits_s(self) -> float:
+        """How long its delays make a few frames wait that are sent one after the other."""
+        legs = sum(leg.delay_s for leg in self.legs.values())
+        return CROSSINGS * (self.whole.delay_s + legs) + sum(fault.delay_s for fault in self.faults)
 
     def mtu(self, role: Role) -> int:
         """The MTU of the host's link, in bytes."""
@@ -221,6 +229,16 @@ class Scenario:
     expected_shape: Expectation | None
     host: str | None
     closes: bool
+
+    @property
+    def settle_s(self) -> float:
+        """How long it may take until all connections have ended once the client has: what is to be waited for, and 5 s.
+
+        A FIN's loss is noticed after the least timeout, twice that if its second is lost, too.
+        """
+        timeouts = (self.server.route.rto_min_s, self.client.route.rto_min_s)
+        waits_s = self.wire.waits_s + (self.server.close_after_s or 0.0)
+        return SETTLE_S + waits_s + 3 * sum(one or 0.0 for one in timeouts)
 
     @property
     def sha256(self) -> str:

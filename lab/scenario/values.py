@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")  # RFC 1123 §2.1, and the underscore of RFC 8552
-DURATION = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) ?(us|ms|s)")
+DURATION = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) ?(us|ms|s)", re.ASCII)
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
-RATE = re.compile(r"(\d{1,6}(?:\.\d{1,3})?) ?(k|M|G)bit/s")
+RATE = re.compile(r"(\d{1,6}(?:\.\d{1,3})?) ?(k|M|G)bit/s", re.ASCII)
 RATES = {"k": 1e3, "M": 1e6, "G": 1e9}
 RATE_WORDS = 'a rate such as "10 Mbit/s", from 8 kbit/s to 10 Gbit/s'
 

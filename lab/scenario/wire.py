@@ -15,7 +15,7 @@ KINDS = (
 ACTIONS: tuple[Action, ...] = get_args(Action)
 SENDER = f"(?P<sender>{'|'.join(ROLES)})"
 KIND = f"(?P<kind>{'|'.join(map(re.escape, KINDS))})"
-WHICH = r"(?:(?P<many>first +)?(?P<number>[1-9]\d{0,6})|all)"
+WHICH = r"(?:(?P<many>first +)?(?P<number>[1-9][0-9]{0,6})|all)"
 SELECTION = re.compile(f"{SENDER} +{KIND} +{WHICH}")
 SELECTION_WORDS = (
     f'sender, kind and which, as in "client SYN 1"; senders: {", ".join(ROLES)}; '
@@ -30,8 +30,8 @@ def load_wire(table: Table, *, ipv6: bool) -> WirePlan:
     whole = _leg(table, ipv6=ipv6)
     legs: dict[Role, Leg] = {}
     for role in ROLES:
-        if table.has(role):
-            leg = table.table(role)
+        leg = table.table(role)
+        if table.given(role):
             legs[role] = _leg(leg, ipv6=ipv6)
             leg.finish()
     order = table.take("order", "lock-step", one_of("lock-step", "free"), "lock-step, free")
@@ -62,10 +62,13 @@ def _fault(table: Table) -> Fault:
     assert frames is not None  # noqa: S101 - it is one of the given
     delay_s, byte = 0.0, -1
     if action == "delay":
-        table.require("by", duration_words("60s"))
-        delay_s = table.take("by", 0.0, duration(60.0, 1e-6), duration_words("60s"))
+        words = 'a time such as "21ms" or "1.5s", from 1us to 60s'
+        table.require("by", words)
+        delay_s = table.take("by", 0.0, duration(60.0, 1e-6), words)
     if action == "corrupt":
-        byte = table.take("byte", -1, integer(-9000, 9000), "an offset into the payload, negative from its end")
+        byte = table.take(
+            "byte", -1, integer(-9000, 9000), "an offset into the frame, -9000 to 9000; negative from its end"
+        )
     chance, seed = _dice(table)
     table.finish()
     return Fault(action, frames, delay_s, byte, chance, seed)

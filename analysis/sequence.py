@@ -320,10 +320,11 @@ def _unescape(text: str) -> str:
     return re.sub(r"\\(x([0-9a-f]{2})|.)", lambda found: chr(int(found[2], 16)) if found[2] else found[1], text)
 
 
+FLAGS_PATTERN = "NONE|DATA|(?:FIN,)?(?:SYN,)?(?:RST,)?ACK|(?:FIN,)?(?:SYN,)?RST|(?:FIN,)?SYN|FIN"
 LOOKUP = re.compile(r"lookup\s+(\S+)\s+(\S+)(?:\s+x([1-9]\d{0,8}))?(\s+tcp)?\s+->\s+(\S+(?:\s+->\s+\S+)*)")
 CONNECTION = re.compile(r"connection\s+([1-9]\d{0,8})")
 SEGMENT = re.compile(
-    r"(client|server)\s+(NONE|DATA|(?:FIN,?)?(?:SYN,?)?(?:RST,?)?(?:ACK)?(?<=[A-Z]))"
+    rf"(client|server)\s+({FLAGS_PATTERN})"
     r"(?:\s+(-?\d{1,19}):(-?\d{1,19})\((\d{1,9})\)(?:\s+ack\s+(-?\d{1,19}))?)?"
     r'(?:\s+<([a-z0-9,-]+)>)?(?:\s+"((?:[^"\\]|\\.)*)")?(\s+again)?'
 )

@@ -96,7 +96,7 @@ def read_testimony(entries: Any) -> tuple[Testimony, ...]:
     """The entry `sockets` of a run's facts, as values. `InputError` if it isn't one."""
     try:
         return tuple(_testimony(entry) for entry in entries)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         message = f"the testimony of the kernels can't be read ({type(error).__name__}: {error})"
         raise InputError(message, "take run.json as the lab wrote it") from None
 
@@ -104,13 +104,23 @@ def read_testimony(entries: Any) -> tuple[Testimony, ...]:
 def _testimony(entry: Mapping[str, Any]) -> Testimony:
     client, server = (Endpoint(str(address), int(port)) for address, port in (entry["client"], entry["server"]))
     looks = [
-        Look(int(count), role, _known(state, STATES)) for role in ROLES for count, state in entry["looks"].get(role, ())
+        Look(_count(count), role, _known(state, STATES))
+        for role in ROLES
+        for count, state in entry["looks"].get(role, ())
     ]
+    for role in entry["looks"]:
+        _known(role, ROLES)
     lost = [
-        Loss(None if frame is None else int(frame), int(count), _known(sender, PEER), int(flags))
+        Loss(None if frame is None else _count(frame), _count(count), _known(sender, PEER), int(flags))
         for frame, count, sender, flags in entry.get("lost", ())
     ]
     return Testimony(client, server, tuple(looks), tuple(lost))
+
+
+def _count(number: Any) -> int:
+    if int(number) < 0:
+        raise ValueError(f"{number} frames")
+    return int(number)
 
 
 def _known(word: Any, words: Iterable[Any]) -> Any:
@@ -121,18 +131,40 @@ def _known(word: Any, words: Iterable[Any]) -> Any:
 
 def compare(connections: Iterable[Connection], testimony: Sequence[Testimony]) -> dict[int, Kernels]:
     """The testimony on each connection, by its index; connections without any are left out."""
-    of_ends: dict[tuple[Endpoint, Endpoint], list[Connection]] = {(one.client, one.server): [] for one in testimony}
+    said = _by_ends(testimony)
+    of_ends: dict[tuple[Endpoint, Endpoint], list[Connection]] = {ends: [] for ends in said}
     for connection in connections if of_ends else ():
         of_ends.get((connection.client, connection.server), []).append(connection)
     found: dict[int, Kernels] = {}
-    for one in testimony:
-        same_ends = of_ends[one.client, one.server]  # several: the client used its port again
+    for ends, one in said.items():
+        same_ends = of_ends[ends]  # several: the client used its port again
         for begun, connection in enumerate(same_ends, 1):
             looks = [look for look in one.looks if _begun(same_ends, look) == begun]
-            compared = tuple(_compare(connection, look, one.lost) for look in looks)
+            compared = [_compare(connection, look, one.lost) for look in looks]
             if compared:
-                found[connection.index] = Kernels(compared)
+                found[connection.index] = Kernels(tuple(_without_returns(compared)))
     return found
+
+
+def _by_ends(testimony: Sequence[Testimony]) -> dict[tuple[Endpoint, Endpoint], Testimony]:
+    """All that was said of each pair of ends, in the order of the looks."""
+    said: dict[tuple[Endpoint, Endpoint], Testimony] = {}
+    for one in testimony:
+        ends = (one.client, one.server)
+        known = said.get(ends, Testimony(*ends, ()))
+        looks = sorted((*known.looks, *one.looks), key=lambda look: look.frame_count)
+        said[ends] = Testimony(*ends, tuple(looks), (*known.lost, *one.lost))
+    return said
+
+
+def _without_returns(compared: Sequence[Compared]) -> Iterator[Compared]:
+    """No explanation holds for a state from which no way leads to what the same kernel said later."""
+    for index, one in enumerate(compared):
+        is_gone = one.agreement == "unseen" and one.look.state == "LISTEN"
+        ways = _reachable("CLOSED" if is_gone else one.look.state) | {"CLOSED", "LISTEN"}
+        later = (other.look.state for other in compared[index + 1 :] if other.look.role == one.look.role)
+        returned = one.agreement != "same" and any(state not in ways for state in later)
+        yield one._replace(agreement="differs", why="") if returned else one
 
 
 def _begun(connections: Sequence[Connection], look: Look) -> int:
@@ -192,6 +224,8 @@ def _with_losses(
             yield from ((state, f"frame {loss.frame} never arrived") for state in behind)
         if loss.frame is None and loss.sender == look.role and loss.frame_count <= look.frame_count:
             since = history[bisect_right(connection.frames, loss.frame_count) :]
+            if loss.flags & FIN and _fin_is_acked(segments, loss):
+                continue
             yield from _after_sending(since, loss.flags, PEER[loss.sender])
 
 
@@ -203,7 +237,11 @@ def _between(first: State, last: State) -> Iterator[State]:
 @lru_cache
 def _reachable(first: State) -> frozenset[State]:
     """The states that `first` may lead to, itself included, without a new connection."""
-    steps = {after for (before, _), after in TRANSITIONS.items() if before == first != "CLOSED"}
+    steps = {
+        after
+        for (before, event), after in TRANSITIONS.items()
+        if before == first != "CLOSED" and (before, event) != ("LISTEN", "sent SYN")  # who listens doesn't connect
+    }
     return frozenset((first,)).union(*(_reachable(step) for step in steps if step != first))
 
 
@@ -219,6 +257,13 @@ def _has_arrived(segments: Sequence[Segment], place: int, gone: set[int | None])
         return brings and later.frame not in gone and (later.ack or 0) >= (one.ack or 0)
 
     return any(map(shows, segments[place + 1 :]))
+
+
+def _fin_is_acked(segments: Sequence[Segment], loss: Loss) -> bool:
+    """Whether the lost FIN was sent again, and acknowledged."""
+    again = [one for one in segments if one.sender == loss.sender and one.flags & FIN and one.frame > loss.frame_count]
+    acks = [one.ack or 0 for one in segments if one.sender != loss.sender and one.frame > loss.frame_count]
+    return bool(again and acks) and max(acks) >= again[0].next
 
 
 def _after_sending(states: Iterable[State], flags: int, receiver: Role) -> Iterator[tuple[State, str]]:

@@ -13,6 +13,7 @@ from analysis.expect.fields import meets
 from analysis.expect.match import Matched, Mismatch, Undecided, match
 from analysis.expect.parse import parse_expectation
 from analysis.expect.pattern import AnyOrder, Block, Either, Glob, Node, Optional, PatternLine, Repeat
+from analysis.expect.program import compile_expectation
 from analysis.sequence import SegmentLine, Sequence, Traced, shape_of
 from tests.craft import RESPONSE, Talk, fetch, lookup, report
 from tests.expecting import events, first_difference
@@ -348,9 +349,21 @@ NASTY = {
 
 @pytest.mark.parametrize("name", NASTY)
 def test_no_expectation_takes_more_steps_than_are_allowed(name: str) -> None:
-    result = match(parse_expectation(NASTY[name]), LONG)
+    expectation = parse_expectation(NASTY[name])
+    result, program = match(expectation, LONG), compile_expectation(expectation)
     assert not isinstance(result, Matched)
-    assert result.steps <= 200_000 + 200 * len(LONG)
+    assert result.steps <= 200_000 + max(200, 4 * len(program.steps)) * len(LONG)
+
+
+@pytest.mark.parametrize("text", [ANY_ACK * 450, "repeat 1.. {\n" + ANY_ACK * 100 + "}"])
+def test_many_lines_that_may_be_missing_are_not_too_many_readings(text: str) -> None:
+    assert isinstance(match(parse_expectation(text), LONG[:450]), Matched)
+
+
+def test_too_many_readings_of_nothing_are_said_too() -> None:
+    orders = ("any order {\n" + ANY_ACK * 8 + "}\n") * 8
+    text = "either {\noptional {\nclient ACK *\n}\n} or {\nany order {\n" + orders + "}\nclient SYN *\n}"
+    assert isinstance(match(parse_expectation(text), ()), Undecided)
 
 
 def test_where_readings_are_the_same_the_steps_grow_with_the_trace_alone() -> None:

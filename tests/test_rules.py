@@ -9,6 +9,7 @@ from scapy.layers.inet import IP, TCP
 from scapy.packet import Packet as Scapy
 
 from analysis.expect.parse import parse_expectation
+from analysis.report import make_report
 from analysis.rules.case import Case
 from analysis.rules.judge import RULES, Finding, judge, verdict_of
 from analysis.sequence import exact_sequence, shape_of
@@ -322,3 +323,14 @@ def test_two_names_at_one_address_are_two_stories() -> None:
     found = report([*fetch(), *second, *talk.frames])
     assert [(story.name, len(story.connections)) for story in found.stories] == [(NAME, 1), ("other.example.com", 1)]
     assert report([*fetch(), *second, *talk.frames], host="other.example.com").verdict == "pass"
+
+
+def test_an_expectation_excuses_no_damage_that_its_sequence_cannot_show() -> None:
+    """A `Content-Length` is no part of a sequence, so the expected one says nothing about it."""
+    cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"
+    damaged = [*lookup(), *Talk().open().exchange(response=cut).close().frames]
+    for frames, verdict in ((fetch(), "pass"), (damaged, "fail")):
+        printed = str(report(frames).exact)
+        judged = make_report(capture(frames), expected=parse_expectation(printed))
+        statuses = {finding.rule: finding.status for finding in judged.findings}
+        assert (statuses["expect.sequence"], statuses["http.complete"], judged.verdict) == ("pass", verdict, verdict)

@@ -84,7 +84,8 @@ UNSEEN_AT = {  # what may come about without a segment
 
 @pytest.mark.parametrize("look", TRUE, ids=lambda look: f"{look.role}-{look.frame_count}")
 def test_a_kernel_that_says_anything_else_fails_alone(look: Look) -> None:
-    for state in set(STATES) - {look.state} - UNSEEN_AT.get(look, set()):
+    is_last = look.frame_count == 12  # else what was gone would come back
+    for state in set(STATES) - {look.state} - (UNSEEN_AT.get(look, set()) if is_last else set()):
         told = tuple(one._replace(state=state) if one == look else one for one in TRUE)
         report = judged(fetch(), told)
         assert [one.rule for one in report.findings if one.status == "fail"] == ["tcp.kernel"], state
@@ -210,6 +211,34 @@ def test_a_lost_segment_explains_what_it_led_to_and_nothing_else(name: str) -> N
     assert compared.agreement == ("lost" if explains else "differs")
     assert kernel_finding(report).status == ("pass" if explains else "fail")
     assert not explains or compared.why in kernel_finding(report).actual
+
+
+RETURNS: dict[str, tuple[Look, ...]] = {
+    "an attempt given up, and yet a connection": (Look(3, "client", "CLOSED"), Look(6, "client", "ESTABLISHED")),
+    "nothing that listens, and yet a connection": (Look(2, "server", "CLOSED"), Look(4, "server", "SYN-RECEIVED")),
+    "TIME-WAIT that was over": (Look(12, "client", "CLOSED"), Look(12, "client", "TIME-WAIT")),
+    "looks in another order": (Look(6, "client", "ESTABLISHED"), Look(3, "client", "CLOSED")),
+}
+
+
+@pytest.mark.parametrize("what", RETURNS)
+def test_what_is_gone_does_not_come_back(what: str) -> None:
+    report = judged(fetch(), RETURNS[what])
+    assert [one.agreement for one in report.kernels[0].looks] == ["differs", "same"]
+    twice = [Said(*ENDS, (look,)) for look in RETURNS[what]]
+    assert make_report(capture(fetch()), testimony=twice).kernels == report.kernels
+
+
+def test_a_lost_fin_explains_nothing_once_it_was_sent_again_and_acknowledged() -> None:
+    lost = (Loss(None, 10, "server", FIN | ACK),)
+    before, after = Look(11, "server", "LAST-ACK"), Look(12, "server", "LAST-ACK")
+    assert judged(fetch(), (before,), lost).kernels[0].looks[0].agreement != "differs"
+    assert judged(fetch(), (after,), lost).kernels[0].looks[0].agreement == "differs"
+
+
+def test_who_listens_does_not_connect_whatever_got_lost() -> None:
+    report = judged(fetch()[:3], (Look(3, "server", "SYN-SENT"),), (Loss(3, 3, "client", SYN),))
+    assert report.kernels[0].looks[0].agreement == "differs"
 
 
 def test_the_json_says_every_look_and_keeps_the_schema() -> None:

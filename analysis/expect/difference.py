@@ -51,8 +51,7 @@ def explain_mismatch(events: Sequence[Event], mismatch: Mismatch) -> Explained:
     if unlike and is_alike:
         said.append(f"differs: {'; '.join(map(str, unlike))}")
     told = [part for text in said for part in wrap(printable(text), WIDTH, "", "  ")]
-    shown = events[mismatch.position : mismatch.position + 1] or events[-1:]
-    frames = tuple(frame for one in shown for frame in one.frames)
+    frames = _frames(events, min(mismatch.position, len(events) - 1)) if events else ()
     details = (*_table(rows), *told, *_alternatives(mismatch.awaited))
     return Explained(printable(_actual(events, mismatch, nearest, unlike)), details, frames)
 
@@ -122,24 +121,33 @@ def _awaited(one: Awaited) -> str:
 
 def _actual(events: Sequence[Event], mismatch: Mismatch, nearest: Awaited, unlike: list[Difference]) -> str:
     wanted = _awaited(nearest)
-    more = len(mismatch.awaited) - 1
+    more = len({_awaited(one) for one in mismatch.awaited}) - 1
     others = f", or {more} other{'s' if more > 1 else ''}" if more else ""
     if mismatch.position == len(events):
         where = f"the end after {_where(events[-1], len(events))}" if events else "nothing at all"
         return f"{where}, instead of {wanted}{others}"
     event = events[mismatch.position]
     found = _found(event)
-    where = _where(event, mismatch.position + 1)
+    where = _where(event, mismatch.position + 1, _frames(events, mismatch.position))
     if len(unlike) == 1 and unlike[0].field in (WAIT, TOOK):
         word, came = ("after", "came after") if unlike[0].field == WAIT else ("took", "took")
+        if unlike[0].found.startswith("none"):
+            return f"{where}: `{found}` has no time `{word} {unlike[0].wanted}`: {unlike[0].found}"
         return f"{where}: `{found}` {came} {unlike[0].found} instead of `{word} {unlike[0].wanted}`"
     return f"{where}: `{found}` instead of {wanted}{others}"
 
 
-def _where(event: Event, number: int) -> str:
-    if not event.frames:
-        return f"line {number}"
-    return f"frame{'s' if len(event.frames) > 1 else ''} {listed(event.frames)}"
+def _frames(events: Sequence[Event], position: int) -> tuple[int, ...]:
+    """The frames of an event; of a `connection N`, which has none, the first of the connection."""
+    event = events[position]
+    return event.frames or events[position + 1].frames if position + 1 < len(events) else event.frames
+
+
+def _where(event: Event, number: int, frames: tuple[int, ...] = ()) -> str:
+    frames = event.frames or frames
+    if not frames:
+        return f"line {number} of those found"
+    return f"frame{'s' if len(frames) > 1 else ''} {listed(frames)}"
 
 
 def _found(event: Event) -> str:

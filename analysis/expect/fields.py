@@ -119,7 +119,7 @@ def _after(measured: int | None, wanted: TimeRange) -> Iterator[Difference]:
     if measured is None:
         yield Difference(WAIT, "none, as it is the first", wanted.text)
     elif not wanted.has(measured):
-        yield Difference(WAIT, seconds(measured), wanted.text)
+        yield Difference(WAIT, _beside(measured, wanted), wanted.text)
 
 
 def _lookup(event: Event, found: LookupLine, pattern: LookupPattern) -> Iterator[Difference]:
@@ -148,12 +148,19 @@ def _took(measured: tuple[int | None, ...], wanted: TimeRange) -> Iterator[Diffe
         if one is None:
             yield Difference(TOOK, "none, as none came", wanted.text)
         elif not wanted.has(one):
-            yield Difference(TOOK, seconds(one), wanted.text)
+            yield Difference(TOOK, _beside(one, wanted), wanted.text)
 
 
-def seconds(time_ns: int) -> str:
+def _beside(time_ns: int, wanted: TimeRange) -> str:
+    """A measured time that isn't wanted, with as many digits as show that."""
+    unit = 1_000_000_000 if abs(time_ns) >= 1_000_000_000 else 1_000_000
+    is_near = wanted.has(round(time_ns * 1000 / unit) * unit // 1000)
+    return seconds(time_ns, 9 if is_near else 3)
+
+
+def seconds(time_ns: int, digits: int = 3) -> str:
     """A measured time in the unit that suits it: `1.021 s`, `40.2 ms`, `7 us`."""
     size = abs(time_ns)
     if size >= 1_000_000_000:
-        return f"{time_ns / 1e9:.3f} s"
-    return f"{time_ns / 1e6:.3f} ms" if size >= 1_000_000 else f"{time_ns / 1e3:g} us"
+        return f"{time_ns / 1e9:.{digits}f} s"
+    return f"{time_ns / 1e6:.{min(digits, 6)}f} ms" if size >= 1_000_000 else f"{time_ns / 1e3:g} us"

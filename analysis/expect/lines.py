@@ -18,7 +18,7 @@ from analysis.expect.pattern import (
     SegmentPattern,
     TimeRange,
 )
-from analysis.sequence import STATUS_WORDS
+from analysis.sequence import FLAGS_PATTERN, STATUS_WORDS
 from analysis.text import printable
 
 LONGEST_SHOWN = 40
@@ -26,7 +26,7 @@ STARTS = ("lookup", "connection", "client", "server", "optional", "any order", "
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\S+')
 FLAGS = ("FIN", "SYN", "RST", "ACK")
 FLAG_WORDS = ("DATA", "NONE", "SYN", "SYN,ACK", "ACK", "FIN,ACK", "FIN", "RST", "RST,ACK")
-IS_FLAGS = re.compile(r"NONE|DATA|(?:FIN,?)?(?:SYN,?)?(?:RST,?)?(?:ACK)?(?<=[A-Z])")
+IS_FLAGS = re.compile(FLAGS_PATTERN)
 INTEGER = re.compile(r"-?\d{1,19}", re.ASCII)
 COUNT = re.compile(r"\d{1,9}", re.ASCII)
 QUERIES = re.compile(r"x(?:([1-9]\d{0,8})|\*)", re.ASCII)
@@ -60,7 +60,7 @@ def tokens_of(raw: str, line: int) -> list[Token]:
 
 def complain(at: Token, what: str, allowed: str, known: Iterable[str] = ()) -> NoReturn:
     """Refuse what stands at a token: `known` are words that may be meant."""
-    near = difflib.get_close_matches(at.text[:LONGEST_SHOWN], tuple(known), 1)
+    near = difflib.get_close_matches(at.text[:LONGEST_SHOWN], [word for word in known if word != at.text], 1)
     meant = f"; did you mean `{near[0]}`?" if near else ""
     raise InputError(f"line {at.line}, column {at.column}: `{_shown(at.text)}` {what}{meant}", allowed)
 
@@ -122,9 +122,9 @@ def parse_line(tokens: list[Token]) -> PatternLine:
 
 
 def _connection(words: _Words) -> ConnectionPattern:
-    hint = "write `connection 2`"
+    hint = "write `connection 2`; the first one's segments need no such line before them"
     number = words.take("the connection's number", hint)
-    if not COUNT.fullmatch(number.text) or int(number.text) == 0:
+    if not COUNT.fullmatch(number.text) or int(number.text) < 2:
         complain(number, "is no connection's number", hint)
     words.finish(hint, ())
     return ConnectionPattern(int(number.text))

@@ -16,6 +16,8 @@ from analysis.expect.pattern import Expectation, PatternLine
 from analysis.expect.program import End, Match, Program, Registers, compile_expectation
 
 STEPS_AT_LEAST, STEPS_PER_EVENT = 200_000, 200
+ROUNDS = 4  # that the readings may go through the whole text at each event: enough where none must remember a count
+MOST_STEPS = 5_000_000  # of such rounds
 
 Path = tuple[PatternLine, Any] | None  # the line that matched the event before, and the path to that
 Thread = tuple[int, Registers, Path]  # a reading: its place in the program, its registers, how it came there
@@ -70,9 +72,12 @@ class Undecided:
 def match(expectation: Expectation, events: Sequence[Event]) -> Matched | Mismatch | Undecided:
     """Whether `events` are what is expected, from the first to the last."""
     program = compile_expectation(expectation)
-    most = STEPS_AT_LEAST + STEPS_PER_EVENT * len(events)
+    rounds = min(ROUNDS * len(program.steps) * len(events), MOST_STEPS)
+    most = STEPS_AT_LEAST + max(STEPS_PER_EVENT * len(events), rounds)
     front = _Front(program, most)
     front.enter(0, (), None)
+    if front.steps >= most:
+        return Undecided(front.steps)
     for position, event in enumerate(events):
         behind = front.advance(event)
         if behind.steps >= most:

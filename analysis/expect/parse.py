@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, NoReturn
 
 from analysis.errors import InputError
-from analysis.expect.lines import Token, complain, parse_line, tokens_of
+from analysis.expect.lines import QUOTED, Token, complain, parse_line, tokens_of
 from analysis.expect.pattern import (
     AnyOrder,
     Block,
@@ -67,6 +67,9 @@ class _Reader:
 
     def read(self, tokens: list[Token]) -> None:
         first, last = tokens[0], tokens[-1]
+        for token in tokens:
+            if token.text.startswith('"') and not QUOTED.fullmatch(token.text):
+                complain(token, "is a quoted text that isn't closed", 'close it with `"`; a quote within is `\\"`')
         if first.text == "}":
             self._close(tokens)
         elif first.text in OPENERS or last.text == "{":
@@ -109,7 +112,9 @@ class _Reader:
             self.stack.pop()
             self._add(_closed(group, tokens[0]), group.at)
         else:
-            at = tokens[min(1, len(tokens) - 1)]
+            meant = ("}", "or", "{") if group.kind == "either" else ("}",)
+            wrong = (token for token, word in zip(tokens, (*meant, *words), strict=False) if token.text != word)
+            at = next(wrong, tokens[-1])
             if "or" in words and group.kind != "either":
                 complain(at, f"stands in `{_opening(group)}`", "only branches of `either { … } or { … }` have an `or`")
             complain(at, "stands behind a `}`", "a `}` stands on a line of its own, or as `} or {` within `either`")
@@ -215,8 +220,8 @@ def _form_of(line: PatternLine, tokens: list[Token]) -> tuple[Form | None, str, 
             if has
             else ("shape", "this segment has no numbers", tokens[0])
         )
-    if isinstance(pattern, LookupPattern) and pattern.name.is_literal:
-        is_shape = pattern.name.pieces[0] == ANY_NAME
+    if isinstance(pattern, LookupPattern) and (pattern.name.is_literal or not pattern.name.matches(ANY_NAME)):
+        is_shape = pattern.name.matches(ANY_NAME)
         return (
             ("shape", f"this lookup has {ANY_NAME}", tokens[2])
             if is_shape

@@ -118,7 +118,7 @@ RULES = (
     Rule("tcp.checksums", "Checksums are right", "RFC 9293 §3.1, RFC 768", tcp.checksums),
     Rule("http.exchange", "A request was answered", "RFC 9112 §2", http.exchange, OUTCOME),
     Rule("http.host", "The request names the host looked up", "RFC 9110 §7.2", http.host),
-    Rule("http.complete", "Messages are as long as they say", "RFC 9112 §6.3", http.complete, OUTCOME),
+    Rule("http.complete", "Messages are as long as they say", "RFC 9112 §6.3", http.complete),
     Rule("tcp.close", "Both sides closed, both FINs acknowledged", "RFC 9293 §3.6", tcp.close, OUTCOME),
     Rule("tcp.kernel", "The kernels' own states are those inferred", "RFC 9293 §3.3.2", kernel.kernel),
     Rule("expect.sequence", "The sequence is the expected one", "", _sequence),

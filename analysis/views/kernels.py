@@ -40,6 +40,6 @@ def _sentence(looks: tuple[Compared, ...]) -> str:
 def _now(last: Compared) -> str:
     if last.look.state == "CLOSED":
         return "has no socket of it: CLOSED"
-    if last.look.state == "LISTEN" and last.inferred == "CLOSED":
+    if (last.look.role, last.look.state, last.inferred) == ("server", "LISTEN", "CLOSED"):
         return "has no socket of it, only the one that listens: CLOSED"
     return f"is in {last.look.state}"

@@ -69,7 +69,9 @@ def _crossed(result: Result) -> list[str]:
     same = [f"{name} by {other}'s" for name, one in result.crossed.items() for other in one.same]
     own = f"{passed} of {len(result.crossed)} captures pass their own expectation"
     lines = [f"{own}; of each with the expectations of the others, {failed:,} pairs fail."]
-    return [*lines, f"The same sequence, so no pair that could fail: {', '.join(same)}."] if same else lines
+    return (
+        [*lines, f"The same sequence at like times, so no pair that could fail: {', '.join(same)}."] if same else lines
+    )
 
 
 def _holes(result: Result) -> list[str]:

@@ -194,17 +194,17 @@ def cross(sample: Sample, capture: Capture, samples: Sequence[Sample], texts: Se
         passes = _status(sample.report(capture, other.scenario)) == "pass"
         if other is sample:
             crossed.own = passes
+        elif not passes:
+            crossed.failed += 1
         elif (
             other.scenario.expected is not None
             and own[other.scenario.expected.form] == text[other.scenario.expected.form]
         ):
             crossed.same.append(other.scenario.name)
-        elif passes:
+        else:
             crossed.holes.append(
                 f"{name}: passes the expectation of {other.scenario.name}, though the sequences differ"
             )
-        else:
-            crossed.failed += 1
     return crossed
 
 

@@ -235,7 +235,6 @@ def test_what_docker_cannot_do_is_refused_before_anything_starts(tmp_path: Path,
     [
         '"http://a/", "HTTP://192.0.2.80/"',
         '"192.0.2.80/"',
-        '"http://0xc0000250/"',
         '"--resolve", "a:80:192.0.2.80", "http://a/"',
         '"http://192.0.2.80/"',
         '"-0", "http://a/"',

@@ -5,6 +5,7 @@ import select
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lab.netns.wire import Wire
 from lab.scenario.model import ROLES, Address, Role, Route, Scenario
 
 READY_S = 10.0
+PATIENT_RTO_S = 2.0  # where nothing gets lost: a machine that stands still for 0.2 s would look like a loss
 QUIET_S = 0.02  # how long nothing may move before a run counts as settled
 
 
@@ -198,6 +200,8 @@ def _create_hosts(scenario: Scenario) -> dict[Role, Host]:
             address: mac_of(theirs[0]) for other, theirs in addresses.items() if other != role for address in theirs
         }
         route = routes.get(role, Route())
+        if route.rto_min_s is None and not scenario.wire.may_lose:
+            route = replace(route, rto_min_s=PATIENT_RTO_S)
         hosts[role] = create_host(role, own, others, mtu=scenario.wire.mtu(role), route=route)
     return hosts
 

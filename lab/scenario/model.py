@@ -193,6 +193,12 @@ class WirePlan:
         return self.legs.get(role, Leg())
 
     @property
+    def may_lose(self) -> bool:
+        """Whether a frame may be lost: by a fault, or as too large for a leg."""
+        legs = (self.whole, *self.legs.values())
+        return bool(self.faults) or any(leg.mtu is not None for leg in legs)
+
+    @property
     def waits_s(self) -> float:
         """How long its delays make a few frames wait that are sent one after the other."""
         legs = sum(leg.delay_s for leg in self.legs.values())

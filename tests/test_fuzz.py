@@ -31,7 +31,7 @@ from tests import craft
 from tests.conftest import HERE
 from tests.test_lab import INVOKE
 
-MINUTE = Job(count=7000, seed=20, jobs=2)
+MINUTE = Job(count=4500, seed=20, jobs=2)
 PLANTED = 7  # the number of the capture that the planted defects are about
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lab.scenario.model import Scenario
 
 HERE = Path(__file__).parent.parent
+OF_THE_MACHINE = {"netns", "docker", "dockerd", "root", "unshare", "mmdebstrap"}
 CAPTURES = HERE.parent / "shared" / "captures"
 
 settings.register_profile("lab", deadline=None, derandomize=True)  # the same examples everywhere
@@ -58,6 +59,16 @@ def _not_the_pages_machine() -> str:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*components): what the test needs of the machine")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With pytest-xdist (`-n 2 --dist loadgroup`), one worker has all tests that look at the machine, one by one."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        needed = {component for marker in item.iter_markers("needs") for component in marker.args}
+        if needed & OF_THE_MACHINE or "nothing_stays" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("machine"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -48,7 +48,6 @@ ERRORS: dict[str, tuple[str, int, int, str, str]] = {
         "mixes the two forms",
         "NAME",
     ),
-    "the same word again": ("client ACK ? ?", 1, 12, "`?` can't stand here", ""),
     "again in the exact form": ("client SYN 0:0(0) again", 1, 19, "`again` stands behind numbers", "shape"),
     "a word misspelt": ("client SYN agian", 1, 12, "did you mean `again`?", ""),
     "a word too many": ("client SYN again again", 1, 18, "`again` can't stand here", "in this order"),
@@ -125,6 +124,13 @@ def test_what_cannot_be_read_is_said_with_line_and_column_and_what_may_stand_the
     assert said in message
     assert allowed in caught.value.next_step
     assert caught.value.next_step
+
+
+@pytest.mark.parametrize("text", ["client ACK ? ?", "lookup A x tcp x2 -> server"])
+def test_the_word_that_is_refused_is_not_what_was_meant(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_expectation(text)
+    assert "did you mean" not in str(caught.value)
 
 
 def test_comments_blank_lines_and_indentation_do_not_count() -> None:

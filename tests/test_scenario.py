@@ -180,6 +180,12 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         NAMES + '[client]\ncurl = ["http://0xc0000250/"]\n',
         "client.curl.1.: 0xc0000250 is a spelling of 192.0.2.80",
     ),
+    "the server's IPv6 address in another spelling": (
+        "ipv6 = true\n"
+        + NAMES.replace('"192.0.2.80"', '"2001:db8::80"')
+        + '[client]\ncurl = ["http://[2001:DB8:0::80]/"]\n',
+        "client.curl.1.: 2001:db8:0::80 is a spelling of 2001:db8::80",
+    ),
     "an address with a final dot": (
         NAMES + '[client]\ncurl = ["http://192.0.2.80./"]\n',
         "client.curl.1.: 192.0.2.80. is a name that nobody knows",

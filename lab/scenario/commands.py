@@ -63,9 +63,9 @@ def _check_address(file: File, keys: tuple[Key, ...], host: str, addresses: Addr
         return
     if address not in addresses.server:
         fix = "fetch from an address that is in [names]: the server has those"
-        said = host if host == str(address) or address.version == 6 else f"{host}, which curl takes for {address},"
+        said = host if host == str(address) else f"{host}, which curl takes for {address},"
         raise file.wrong(keys, f"{said} is an address that nobody has", fix)
-    if address.version == 4 and host != str(address):
+    if host != str(address):
         raise file.wrong(keys, f"{host} is a spelling of {address} that the capture doesn't have", f"write {address}")
 
 

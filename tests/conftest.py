@@ -61,6 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*components): what the test needs of the machine")
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist's own hook turns these marks into ids
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With pytest-xdist (`-n 2 --dist loadgroup`), one worker has all tests that look at the machine, one by one."""
     if not config.pluginmanager.hasplugin("xdist"):

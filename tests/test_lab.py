@@ -375,6 +375,11 @@ def test_the_report_fits_eighty_columns_and_ends_with_verdict_and_folder(tmp_pat
     assert re.search(r"✓ pass  \(16 pass\)\nthe run: .*baseline", done.stdout)
 
 
+def test_tests_that_look_at_the_machine_share_one_worker(request: pytest.FixtureRequest) -> None:
+    by_group = getattr(request.config.option, "loadgroup", False)  # where pytest-xdist deals them out
+    assert request.node.nodeid.endswith("@machine") == by_group
+
+
 @pytest.mark.parametrize("task", ["scenarios", "clean", "doctor"])
 def test_the_small_tasks_answer(tmp_path: Path, task: str) -> None:
     words = [] if task == "scenarios" else ["--runs", str(tmp_path)]

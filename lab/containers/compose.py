@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ class Compose:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the caller, who ends the rest
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=partial(_die_with, os.getpid()) if sys.platform == "linux" else None,
             )
 
 
@@ -98,7 +99,9 @@ def _spawn(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
         raise BackendError(message, f"install it again, or {AROUND}") from None
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     from lab.netns import kernel
 
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was killed before that took effect
+        os._exit(1)

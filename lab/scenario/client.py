@@ -5,8 +5,8 @@ from typing import Any
 
 from lab.scenario.model import Client
 from lab.scenario.server import load_route
-from lab.scenario.table import Table
-from lab.scenario.values import duration, integer
+from lab.toml.table import Table
+from lab.toml.values import duration, integer
 
 LONGEST_COMMAND = 10_000
 MOST_COMMANDS = 20

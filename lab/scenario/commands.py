@@ -4,13 +4,13 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from analysis.errors import InputError
 from lab.curl.arguments import file_arguments, names_asked, urls
 from lab.curl.options import operations
 from lab.curl.urls import as_address, host_and_port
-from lab.errors import ScenarioError
-from lab.scenario.lines import Key
 from lab.scenario.model import Addresses, Client, Name, Response, Server
-from lab.scenario.table import File
+from lab.toml.lines import Key
+from lab.toml.table import File
 
 DETOURS = ("--connect-to", "--resolve", "-x", "--proxy", "--socks", "--preproxy")
 
@@ -79,7 +79,7 @@ def _follows(command: Sequence[str]) -> bool:
     return any(used.name in followed and not used.off for part in operations(command) for used in part)
 
 
-def _unknown_name(file: File, keys: tuple[Key, ...], name: str, names: Mapping[str, Name]) -> ScenarioError:
+def _unknown_name(file: File, keys: tuple[Key, ...], name: str, names: Mapping[str, Name]) -> InputError:
     near = difflib.get_close_matches(name, names, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     fix = f'tell the resolver in [names]: an address, or "{name}" = {{ rcode = "NXDOMAIN" }}'

@@ -2,7 +2,6 @@
 
 import difflib
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
@@ -27,9 +26,9 @@ from lab.scenario.model import (
 )
 from lab.scenario.names import host_address, load_names
 from lab.scenario.server import load_server
-from lab.scenario.table import File, Table
-from lab.scenario.values import duration, duration_words, hostname, line, text, truth
 from lab.scenario.wire import load_wire
+from lab.toml.table import Table, read_file
+from lab.toml.values import duration, duration_words, hostname, line, text, truth
 
 PACK = Path(__file__).parent.parent / "scenarios"
 LONGEST_NAME = 40
@@ -59,26 +58,11 @@ def find_scenario(name_or_path: str) -> Path:
 
 def load_scenario(path: Path) -> Scenario:
     """Load and check the scenario file at `path`; `ScenarioError` says all that is wrong with a key."""
-    if path.exists() and not path.is_file():
-        raise ScenarioError(f"{path}: is no regular file", "name a .toml file")
-    try:
-        source = path.read_bytes().decode("utf-8-sig")
-        table = tomllib.loads(source)
-    except FileNotFoundError:
-        raise ScenarioError(f"{path}: there is no such scenario file", "see `invoke scenarios`") from None
-    except UnicodeDecodeError as error:
-        raise ScenarioError(f"{path}: is not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(f"{path}: is not TOML: {error}", "mend that line; see https://toml.io") from None
-    except (ValueError, RecursionError):
-        message = f"{path}: is not TOML that can be read: a number too long, or tables nested too deeply"
-        raise ScenarioError(message, "write it as docs/scenario-file.md has it") from None
-    except OSError as error:
-        raise ScenarioError(f"{path}: can't be read: {error.strerror}", "check its permissions") from None
-    return _scenario(Table(File(path, source), (), table))
+    return check_scenario(read_file(path, "scenario", "docs/scenario-file.md", ScenarioError))
 
 
-def _scenario(table: Table) -> Scenario:
+def check_scenario(table: Table) -> Scenario:
+    """The scenario that the whole `table` of a file is."""
     path, source = table.file.path, table.file.source
     title = table.take("title", "", line, "one line of text")
     look_for = table.take("look_for", "", line, "one line of text")

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from lab.scenario.lines import Key
 from lab.scenario.model import TTL_S, Address, Answer, Name
-from lab.scenario.table import Table
-from lab.scenario.values import duration, duration_words, hostname, integer, one_of, truth
+from lab.toml.lines import Key
+from lab.toml.table import Table
+from lab.toml.values import duration, duration_words, hostname, integer, one_of, truth
 
 RCODES = ("NXDOMAIN", "SERVFAIL", "REFUSED", "FORMERR", "NOTIMP")
 LONGEST_CHAIN = 16

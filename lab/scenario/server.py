@@ -5,8 +5,8 @@ from http import HTTPStatus
 from typing import Any
 
 from lab.scenario.model import Response, Route, Server
-from lab.scenario.table import Table
-from lab.scenario.values import duration, duration_words, header_value, integer, one_of, truth
+from lab.toml.table import Table
+from lab.toml.values import duration, duration_words, header_value, integer, one_of, truth
 
 CLOSES = ("client", "server", "reset")
 LARGEST_BODY = 100_000_000

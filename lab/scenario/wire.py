@@ -5,8 +5,8 @@ from itertools import combinations
 from typing import Any, get_args
 
 from lab.scenario.model import ROLES, Action, Fault, Leg, Role, Selection, WirePlan
-from lab.scenario.table import Table
-from lab.scenario.values import RATE_WORDS, duration, duration_words, integer, one_of, rate
+from lab.toml.table import Table
+from lab.toml.values import RATE_WORDS, duration, duration_words, integer, one_of, rate
 
 KINDS = (
     "SYN", "SYN,ACK", "ACK", "data", "FIN", "RST",

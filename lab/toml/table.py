@@ -1,30 +1,63 @@
-"""Check a parsed TOML table key by key; every complaint names file, line, key and what is allowed."""
+"""A TOML file, read and checked key by key; every complaint names file, line, key and what is allowed."""
 
 import difflib
 import re
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lab.errors import ScenarioError
-from lab.scenario.lines import Key, find_line
+from analysis.errors import InputError
+from lab.toml.lines import Key, find_line
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """The scenario file that is being checked."""
+    """The file that is being checked. `error` is the class of every complaint about it."""
 
     path: Path
     source: str
+    error: type[InputError] = InputError
 
-    def wrong(self, keys: tuple[Key, ...], what: str, next_step: str) -> ScenarioError:
+    def wrong(self, keys: tuple[Key, ...], what: str, next_step: str) -> InputError:
         """The complaint that at `keys` there is `what`."""
         line = find_line(self.source, keys)
         where = f"{self.path}:{line}" if line else f"{self.path}"
-        return ScenarioError(f"{where}: {written(keys)}: {what}", next_step)
+        return self.error(f"{where}: {written(keys)}: {what}", next_step)
+
+
+def read_file(path: Path, kind: str, documentation: str, error: type[InputError]) -> "Table":
+    """Read the TOML file at `path`: its whole table, to be checked. What keeps it from being read is an `error`.
+
+    `kind` is what the file is, in a word; `documentation` the page that says how to write it.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise error(f"{path}: is no regular file", "name a .toml file")
+        return read_table(path, path.read_bytes(), documentation, error)
+    except FileNotFoundError:
+        raise error(
+            f"{path}: there is no such {kind} file", f"check the path; {documentation} says what goes in"
+        ) from None
+    except OSError as problem:
+        raise error(f"{path}: can't be read: {problem.strerror}", "check its permissions") from None
+
+
+def read_table(path: Path, content: bytes, documentation: str, error: type[InputError]) -> "Table":
+    """The whole table of a TOML file's `content`; `path` is its name, for complaints."""
+    try:
+        source = content.decode("utf-8-sig")
+        return Table(File(path, source, error), (), tomllib.loads(source))
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: is not UTF-8 text (byte {problem.start})", "save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as problem:
+        raise error(f"{path}: is not TOML: {problem}", "mend that line; see https://toml.io") from None
+    except (ValueError, RecursionError):
+        message = f"{path}: is not TOML that can be read: a number too long, or tables nested too deeply"
+        raise error(message, f"write it as {documentation} has it") from None
 
 
 def written(keys: tuple[Key, ...]) -> str:
@@ -57,11 +90,11 @@ class Table:
         self._all = frozenset(values)
         self._known: list[str] = []
 
-    def wrong(self, key: Key, value: object, allowed: str) -> ScenarioError:
+    def wrong(self, key: Key, value: object, allowed: str) -> InputError:
         """The complaint that `value` isn't what `key` may be."""
         return self.file.wrong((*self.keys, key), f"{shown(value)} won't do", f"allowed: {allowed}")
 
-    def contradicts(self, key: Key, what: str, next_step: str) -> ScenarioError:
+    def contradicts(self, key: Key, what: str, next_step: str) -> InputError:
         """The complaint that `key` doesn't go with another one."""
         return self.file.wrong((*self.keys, key), what, next_step)
 

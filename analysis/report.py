@@ -48,15 +48,17 @@ def make_report(
     host: str | None = None,
     expected: Expectation | None = None,
     testimony: Iterable[Testimony] = (),
+    target: str | None = None,
 ) -> Report:
     """Analyse `capture`: the story of `host`, or the one that stands out, judged by the rules.
 
     `expected` is a scenario's expectation, in either form; without it the ordinary fetch is the measure.
-    `testimony`: what the hosts' kernels said while it was captured.
+    `testimony`: what the hosts' kernels said while it was captured. `target`: a text in the request target of the
+    fetch that is meant, where the host was fetched from several times.
     """
     traffic = Traffic(capture)
     stories = find_stories(traffic)
-    story, why = choose_story(stories, host)
+    story, why = choose_story(stories, host, target)
     exact = exact_sequence(story) if story else Sequence((), "exact")
     doubts = examine(traffic, story)
     kernels = compare(traffic.connections, tuple(testimony))

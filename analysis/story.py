@@ -74,16 +74,21 @@ def find_stories(traffic: Traffic) -> tuple[Story, ...]:
     return tuple(_story(fetch, traffic) for fetch in find_fetches(traffic))
 
 
-def choose_story(stories: Sequence[Story], host: str | None) -> tuple[Story | None, str]:
-    """The story to tell, and why: the host asked for; else the first of those with the most in it."""
+def choose_story(stories: Sequence[Story], host: str | None, target: str | None = None) -> tuple[Story | None, str]:
+    """The story to tell, and why: the host asked for; else the first of those with the most in it.
+
+    `target`: of several fetches, those whose request target has this text in it go before.
+    """
     if host is not None:
         wanted = canonical(host)
         named = [story for story in stories if wanted in (*story.names, *_addresses_used(story))]
         if named:
+            named = [story for story in named if _asks_for(story, target)] or named
             several = f", the fullest of {len(named)} fetches" if len(named) > 1 else ""
             return _fullest(named), f"the host asked for{several}"
         known = ", ".join(list(dict.fromkeys(story.name for story in stories))[:5]) or "none"
         return None, f"{wanted} is not in the capture; names that are: {known}"
+    stories = [story for story in stories if _asks_for(story, target)] or stories
     open_ = [story for story in stories if story.has_handshake]
     looked_up = [story for story in open_ if story.lookups]
     for what, good in (
@@ -108,6 +113,10 @@ def choose_story(stories: Sequence[Story], host: str | None) -> tuple[Story | No
 
 def _addresses_used(story: Story) -> tuple[str, ...]:
     return tuple(connection.server.address for connection in story.connections)
+
+
+def _asks_for(story: Story, target: str | None) -> bool:
+    return target is not None and any(target in exchange.target for exchange in story.exchanges)
 
 
 def _fullest(stories: list[Story]) -> Story:

@@ -58,7 +58,7 @@ class Mismatch:
         if one.line is None:
             return ()
         front = _Front(self.program, STEPS_AT_LEAST)
-        front.enter(one.place + 1, _used(one.registers), (one.line, one.path))
+        front.enter(one.place + 1, used(one.registers), (one.line, one.path))
         return front.awaited()
 
 
@@ -96,7 +96,7 @@ def _backwards(path: Path) -> Iterable[PatternLine]:
         path = path[1]
 
 
-def _used(registers: Registers) -> Registers:
+def used(registers: Registers) -> Registers:
     """The registers behind a line: the rounds that it is in have matched something."""
     return tuple([register & ~1 for register in registers])
 
@@ -123,7 +123,7 @@ class _Front:
             if is_met is None:
                 is_met = known[place] = meets(event, line)
             if is_met:
-                behind.enter(place + 1, _used(registers), (line, path))
+                behind.enter(place + 1, used(registers), (line, path))
         return behind
 
     def enter(self, place: int, registers: Registers, path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Facts of a report by their paths, for rubrics, questions and tests."""

@@ -1,0 +1,110 @@
+"""Who handed in what: the entries of a folder of submissions, by student."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from analysis.errors import InputError
+from analysis.text import plural, some
+from grading.exercise.individual import canonical_student
+
+EXTENSIONS = (".pcap", ".pcapng", ".cap", ".toml", ".txt", ".gz", ".zip", ".json", ".csv", ".log")
+PART = re.compile(r"[-_. ](?:capture|answers|trace)$", re.IGNORECASE)  # alice-capture.pcap, alice_answers.toml
+NOT_HANDED_IN = (".md", ".csv", ".xlsx", ".ods", ".html", ".ini", ".db", ".xml")  # what teachers and systems keep there
+MOST_STUDENTS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A student, and where the submission is: a folder, a zip, or the student's files in a flat folder."""
+
+    student: str
+    folders: tuple[Path, ...] = ()
+    zips: tuple[Path, ...] = ()
+    files: tuple[Path, ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return (*self.folders, *self.zips, *self.files)
+
+
+@dataclass(slots=True)
+class _Parts:
+    folders: list[Path] = field(default_factory=list)
+    zips: list[Path] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+
+
+def find_entries(folder: Path, roster: tuple[str, ...] = ()) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    """The submissions in `folder`, in the order of the students' ids; and the names of what was left alone.
+
+    `roster`: students who have an entry in any case. `InputError` if the folder can't be read, or holds nothing.
+    """
+    parts: dict[str, _Parts] = {canonical_student(student): _Parts() for student in roster}
+    left: list[str] = []
+    for path in _entries(folder):
+        student = student_of(path)
+        if path.name.startswith((".", "__MACOSX")):
+            continue
+        if path.is_dir():
+            parts.setdefault(student, _Parts()).folders.append(path)
+        elif path.suffix.lower() in NOT_HANDED_IN and student not in parts:
+            left.append(path.name)
+        elif path.suffix.lower() == ".zip":
+            parts.setdefault(student, _Parts()).zips.append(path)
+        else:
+            parts.setdefault(student, _Parts()).files.append(path)
+    if not parts:
+        fix = "a folder or a zip for each student, or files called after them: alice.pcap"
+        raise InputError(f"{folder}: there is no submission in it", f"what is looked for: {fix}")
+    found = (Entry(name, *map(tuple, (one.folders, one.zips, one.files))) for name, one in parts.items())
+    return tuple(sorted(found, key=lambda entry: natural(entry.student))), tuple(left)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        found = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: can't be read: {error.strerror}", "name the folder of the submissions") from None
+    if len(found) > MOST_STUDENTS:
+        raise InputError(f"{folder}: {len(found)} entries are too many", "is it the folder of the submissions?")
+    return found
+
+
+def student_of(path: Path) -> str:
+    """The student's id: the name of the folder, or of the file without its endings."""
+    name = path.name
+    if not path.is_dir():
+        while name.lower().endswith(EXTENSIONS):
+            name = name[: name.rindex(".")]
+        name = PART.sub("", name) or name
+    return canonical_student(name) or path.name
+
+
+def natural(text: str) -> tuple[tuple[int, int, str], ...]:
+    """A key that sorts s2 before s10."""
+    return tuple(
+        (0, int(part), part) if part.isdecimal() and part.isascii() else (1, 0, part)
+        for part in re.split(r"([0-9]{1,18})", text)
+    )
+
+
+def read_roster(path: Path) -> tuple[str, ...]:
+    """The students of a class: an id a line, or the first column of a CSV; blank lines and `#` lines don't count."""
+    import csv
+
+    try:
+        rows = list(csv.reader(path.read_text("utf-8-sig").splitlines()))
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error.strerror}", "name a file with an id a line") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise InputError(f"{path}: is no text of an id a line", "save it as UTF-8 text") from None
+    found = (row[0].strip() for row in rows if row and row[0].strip() and not row[0].startswith("#"))
+    return tuple(dict.fromkeys(found))
+
+
+def left_alone(names: tuple[str, ...]) -> Iterator[str]:
+    """What to say of files that are nobody's."""
+    if names:
+        yield f"left alone, as nobody's submission: {some(names)} ({plural(len(names), 'file')})"

@@ -1,0 +1,1 @@
+"""What is written of grades: each format in a file, with the escaping that it needs."""

@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from analysis.errors import InputError
@@ -31,7 +31,6 @@ ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 RULE_IDS = tuple(rule.id for rule in RULES if rule.id not in ("expect.sequence", "tcp.kernel"))
 RESERVED = ("capture", "answers", "individual", "time", "grader")
 MOST_ITEMS = 500
-NO_POINTS: Points = 0
 SLIP_WORDS = f"points by slip; slips are {', '.join(SLIPS)}"
 
 
@@ -58,10 +57,8 @@ def _item(table: Table, before: dict[str, Item], *, is_question: bool, fractions
     if name in before or name in RESERVED:
         taken = "is another check's" if name in before else "is a check that comes before every rubric"
         raise table.contradicts("id", f"{name!r} {taken}", "give it a name of its own")
-    table.require("points", _points_words(fractions=fractions))
-    points: Points = table.take(
-        "points", 0, points_check(1_000, fractions=fractions), _points_words(fractions=fractions)
-    )
+    table.require("points", "a number")
+    points = take_points(table, 1_000, fractions=fractions)
     check = _question(table, points) if is_question else _check(table)
     usual = check.text if isinstance(check, Question) else _title_of(check, name)
     visibility: Visibility = table.take("visibility", "visible", one_of(*VISIBILITIES), " or ".join(VISIBILITIES))
@@ -82,14 +79,15 @@ def _id(value: Any) -> str | None:
     return value if isinstance(value, str) and ID.fullmatch(value) else None
 
 
-def points_check(most: int, *, fractions: bool) -> Callable[[Any], Points | None]:
-    """What points may be: whole, unless the exercise has fractions."""
+def take_points(table: Table, most: int, *, fractions: bool) -> Points:
+    """The table's `points`, 0 where there are none: whole ones, unless the exercise has fractions."""
     kinds = (int, float) if fractions else (int,)
-    return lambda value: value if type(value) in kinds and 0 <= value <= most else None
+    words = f"a number from 0 to {most}" + ("" if fractions else "; a whole one, unless fractions = true")
 
+    def check(value: Any) -> Points | None:
+        return value if type(value) in kinds and 0 <= value <= most else None
 
-def _points_words(*, fractions: bool) -> str:
-    return "a number from 0 to 1000" + ("" if fractions else "; a whole one, unless the exercise says fractions = true")
+    return table.take("points", None, check, words) or 0
 
 
 def _names(before: dict[str, Item]) -> Any:

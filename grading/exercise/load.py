@@ -9,7 +9,7 @@ from typing import Any
 from analysis.errors import InputError
 from grading.errors import ExerciseError
 from grading.exercise.individual import USES, Individual
-from grading.exercise.items import NO_POINTS, load_items, points_check
+from grading.exercise.items import load_items
 from grading.exercise.model import Exercise, HandIn, Kind, Points
 from lab.scenario.load import check_scenario
 from lab.toml.table import Table, read_file, read_table

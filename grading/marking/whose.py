@@ -62,9 +62,7 @@ def judge_owner(report: Report, owner: Owner) -> Result:
     if not named:
         found = "too little of the fetch is in the capture to see whose it is"
         return Result("inconclusive", expected, found, frames, "capture from before the fetch until after its close")
-    return Result(
-        "pass", expected, "; ".join(f"{TITLES[mark.use]}: {mark.wanted}" for mark in marks if mark.is_right)
-    )
+    return Result("pass", expected, "; ".join(f"{TITLES[mark.use]}: {mark.wanted}" for mark in marks if mark.is_right))
 
 
 def _marks(report: Report, owner: Owner) -> Iterator[Mark]:

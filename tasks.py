@@ -20,6 +20,13 @@ def commands() -> ModuleType:
     return module
 
 
+def grading() -> ModuleType:
+    """What the tasks of grading do, imported likewise."""
+    with uninterrupted():
+        from grading import commands as module
+    return module
+
+
 @task(
     help={
         "scenario": "a scenario of the pack, or a .toml file; left out: the baseline",
@@ -58,6 +65,52 @@ def analyze(_: Context, file, host="", explain=False, json=False, summary=False)
         commands().summarise(Path(file), as_json=json)
         return
     raise Exit(code=STATUS_OF_VERDICT[commands().analyze(Path(file), host or None, explain=explain, as_json=json)])
+
+
+@task(
+    help={
+        "file": "an exercise, such as exercises/watch-one-fetch/exercise.toml",
+        "student": "the student's id",
+        "roster": "a file of students: an id a line, or the first column of a CSV",
+        "key": "the file of the course's key; left out: the one that HANDSHAKE_LAB_KEY names",
+        "out": "the folder to write to; left out: handouts/EXERCISE",
+    }
+)
+@for_people
+def exercise(_: Context, file, student="", roster="", key="", out=""):  # type: ignore[no-untyped-def]
+    """Make an exercise out for a student, or for each of a class: a folder of what they may know."""
+    grading().hand_out(Path(file), student, roster, key, out)
+
+
+@task(
+    help={
+        "submissions": "a folder with a folder, a zip or files of each student; with --student that one's",
+        "exercise": "the exercise's file",
+        "student": "mark a single student's work",
+        "roster": "who should have handed in: an id a line, or the first column of a CSV",
+        "key": "the file of the course's key; left out: the one that HANDSHAKE_LAB_KEY names",
+        "out": "the folder to write to; left out: grades/EXERCISE",
+        "jobs": "worker processes; 0: one for each core",
+        "publish": "show students what was held back until the due date, too",
+        "github": "write annotations and the job's summary, as in GitHub Actions",
+    }
+)
+@for_people
+def grade(  # type: ignore[no-untyped-def]  # noqa: PLR0917 - invoke reads options from them
+    _: Context,
+    submissions,
+    exercise,
+    student="",
+    roster="",
+    key="",
+    out="",
+    jobs=0,
+    publish=False,
+    github=False,
+):
+    """Mark what students handed in, and write pages, tables and CI's files about it."""
+    options = {"student": student, "roster": roster, "key": key, "out": out, "jobs": jobs}
+    raise Exit(code=grading().grade(Path(submissions), Path(exercise), **options, publish=publish, github=github))
 
 
 @task(help={"json": "print the list as JSON"})

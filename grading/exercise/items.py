@@ -23,13 +23,13 @@ from grading.exercise.model import (
 )
 from grading.facts.path import FactPath, parse_path
 from grading.facts.schema import check_path
+from grading.marking.grade import GATES
 from grading.marking.slips import SLIPS
 from lab.toml.table import Table
 from lab.toml.values import line, one_of, text, truth
 
 ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 RULE_IDS = tuple(rule.id for rule in RULES if rule.id not in ("expect.sequence", "tcp.kernel"))
-RESERVED = ("capture", "answers", "individual", "time", "grader")
 MOST_ITEMS = 500
 SLIP_WORDS = f"points by slip; slips are {', '.join(SLIPS)}"
 
@@ -54,7 +54,7 @@ def load_items(table: Table, kind: Kind, *, fractions: bool) -> tuple[Item, ...]
 def _item(table: Table, before: dict[str, Item], *, is_question: bool, fractions: bool) -> Item:
     table.require("id", 'a short name of a-z, 0-9 and "-"')
     name = table.take("id", "", _id, 'a short name of a-z, 0-9 and "-"')
-    if name in before or name in RESERVED:
+    if name in before or name in GATES:
         taken = "is another check's" if name in before else "is a check that comes before every rubric"
         raise table.contradicts("id", f"{name!r} {taken}", "give it a name of its own")
     table.require("points", "a number")

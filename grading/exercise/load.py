@@ -9,7 +9,7 @@ from typing import Any
 from analysis.errors import InputError
 from grading.errors import ExerciseError
 from grading.exercise.individual import USES, Individual
-from grading.exercise.items import load_items
+from grading.exercise.items import load_items, take_points
 from grading.exercise.model import Exercise, HandIn, Kind, Points
 from lab.scenario.load import check_scenario
 from lab.toml.table import Table, read_file, read_table
@@ -19,7 +19,7 @@ PAGE = "docs/teaching.md"
 ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 ID_WORDS = 'a short name of a-z, 0-9 and "-"'
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
-SIZE = re.compile(r"(\d{1,6}) ?(B|kB|MB)", re.ASCII)
+SIZE = re.compile(r"(\d{1,9}) ?(B|kB|MB)", re.ASCII)
 SIZES = {"B": 1, "kB": 1_000, "MB": 1_000_000}
 LARGEST = 100_000_000  # bytes; a file is read into memory
 MOST_EARLIER = 100
@@ -124,8 +124,7 @@ def _bound(table: Table) -> Individual | None:
 
 
 def _hidden(table: Table, *, fractions: bool) -> tuple[int, Points]:
-    check = points_check(1_000_000, fractions=fractions)
-    points = table.take("points", NO_POINTS, check, "points")
+    points = take_points(table, 1_000_000, fractions=fractions)
     checks = table.take("checks", 0, integer(0, 10_000), "a whole number")
     table.finish()
     return checks, points

@@ -9,6 +9,7 @@ from grading.exercise.model import Points, Visibility
 
 Status = Literal["pass", "fail", "skip", "inconclusive"]
 STATUSES: tuple[Status, ...] = ("pass", "fail", "skip", "inconclusive")
+GATES = ("grader", "capture", "answers", "individual", "time")  # what comes before every rubric, in order
 HAND_IN_AGAIN = "hand in again"
 
 
@@ -51,6 +52,11 @@ class Scored:
     @property
     def status(self) -> Status:
         return self.result.status
+
+    @property
+    def is_consequence(self) -> bool:
+        """Whether it wasn't looked at because of another check: then that is the one to speak of."""
+        return self.status in ("skip", "inconclusive") and not self.result.expected
 
     @property
     def pending(self) -> Points:
@@ -104,6 +110,11 @@ class Grade:
     def visible(self) -> tuple[Scored, ...]:
         """What a student may see at once; what comes before the rubric is among it."""
         return tuple(check for check in self.checks if check.visibility == "visible")
+
+    @property
+    def causes(self) -> tuple[Scored, ...]:
+        """The checks that didn't pass, but for those that follow from others."""
+        return tuple(check for check in self.checks if check.status != "pass" and not check.is_consequence)
 
     @property
     def status(self) -> Status:

@@ -93,9 +93,9 @@ def unmarked(exercise: Exercise, student: str, what: str, next_step: str) -> Gra
 
 
 def _flags(checks: tuple[Scored, ...]) -> Iterator[str]:
-    pending = [check.id for check in checks if check.status == "inconclusive"]
+    pending = [check for check in checks if check.status == "inconclusive" and not check.is_consequence]
     if pending:
-        yield f"inconclusive, to be handed in again: {some(pending)}"
+        yield f"to be handed in again: {some([f'{check.id} ({check.result.found})' for check in pending])}"
 
 
 # --- the files ---
@@ -192,15 +192,15 @@ def _judged(item: Item, needs: Mapping[str, Result], exercise: Exercise, work: W
     """Skipped where a prerequisite failed; of one whose prerequisite is inconclusive only a failure stands."""
     failed = [name for name, result in needs.items() if result.status in ("fail", "skip")]
     if failed:
-        return Result("skip", "", f"not looked at: {some(failed)} must pass first")
+        return Result("skip", "", f"not looked at: {failed[0]} must pass first")
     unclear = [name for name, result in needs.items() if result.status == "inconclusive"]
     if work is None:
-        return Result("inconclusive", "", f"not looked at: {some(unclear)} is inconclusive")
+        return Result("inconclusive", "", f"not looked at: {unclear[0]} is inconclusive")
     result = _check(item, exercise, work)
     if unclear and result.status == "fail":
         return replace(result, share=0.0)
     if unclear:
-        return Result("inconclusive", result.expected, f"can't be told: {some(unclear)} is inconclusive")
+        return Result("inconclusive", "", f"can't be told: {unclear[0]} is inconclusive")
     return result
 
 

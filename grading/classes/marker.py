@@ -1,0 +1,83 @@
+"""What a worker does for one student: read, look whether it was marked before, mark, write."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from grading.classes.folder import files_of, read_known, write, write_student
+from grading.exercise.individual import derive
+from grading.exercise.model import Exercise
+from grading.handed_in.find import Entry
+from grading.handed_in.read import read_submission
+from grading.handed_in.submission import Submission
+from grading.marking.grade import Grade
+from grading.marking.mark import Marked, mark, unmarked
+from grading.marking.whose import Owner
+from grading.outputs.gradescope import gradescope
+from lab import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """How a class is marked: by what exercise, with what key (None: nothing is individual), to which folder."""
+
+    exercise: Exercise
+    key: bytes | None
+    out: Path
+
+    def owner(self, student: str) -> Owner | None:
+        """What the student's capture must show."""
+        exercise = self.exercise
+        if not exercise.uses:
+            return None
+        if exercise.bound is not None:
+            return Owner(exercise.bound, exercise.uses, {})
+        assert self.key is not None  # noqa: S101 - the class isn't begun without
+        earlier = {one: derive(self.key, exercise.id, one, student) for one in exercise.earlier}
+        return Owner(derive(self.key, exercise.id, exercise.edition, student), exercise.uses, earlier)
+
+    def mark_entry(self, entry: Entry) -> tuple[Grade, bool]:
+        """The student's grade, and whether it is one of before."""
+        submission = read_submission(entry, self.exercise)
+        owner = self.owner(entry.student)
+        digest = self._digest(submission, owner)
+        known = read_known(self.out, entry.student)
+        if known is not None and known.digest == digest:
+            return known.grade, True
+        marked = mark(self.exercise, submission, owner)
+        write_student(self.out, marked, self.exercise, digest)
+        return marked.grade, False
+
+    def prepare(self, entries: Sequence[Entry]) -> None:
+        """Write of who isn't marked yet that it isn't: should this be ended, Gradescope still gets results."""
+        for entry in entries:
+            path = files_of(self.out, entry.student, has_report=False)["gradescope"]
+            if not path.exists():
+                waiting = unmarked(self.exercise, entry.student, "marking has not come to its end", "mark it again")
+                write(path, gradescope(waiting, self.exercise))
+
+    def give_up(self, entry: Entry, what: str, next_step: str) -> Grade:
+        """The grade where marking itself failed; it is tried again next time."""
+        grade = unmarked(self.exercise, entry.student, what, next_step)
+        write_student(self.out, Marked(grade, None, None), self.exercise, "")
+        return grade
+
+    def _digest(self, submission: Submission, owner: Owner | None) -> str:
+        """Of all that the grade depends on. The key itself isn't in it, what follows from it is."""
+        files = [
+            None if file is None else (file.name, file.size, file.sha256, file.problem)
+            for file in (submission.capture, submission.answers)
+        ]
+        visible = [(item.id, item.visibility) for item in self.exercise.items]
+        parts = (
+            __version__,
+            self.exercise.source,
+            visible,
+            files,
+            submission.notes,
+            submission.flags,
+            None if owner is None else asdict(owner),
+        )
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,0 +1,22 @@
+"""What is written of a whole class."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from grading.classes.folder import write
+from grading.exercise.model import Exercise
+from grading.marking.grade import Grade
+from grading.outputs.class_csv import class_csv
+from grading.outputs.class_page import class_page
+from grading.outputs.github import job_summary
+from grading.outputs.grades_json import grades_json
+from grading.outputs.junit import junit
+
+
+def write_class(out: Path, grades: Sequence[Grade], exercise: Exercise, notes: Sequence[str], *, single: bool) -> None:
+    """The class's page, table, JSON and XML; and the summary for CI, the student's own where it is a single one."""
+    write(out / "class.md", class_page(grades, exercise, notes))
+    write(out / "class.csv", class_csv(grades, exercise))
+    write(out / "grades.json", grades_json(grades, exercise))
+    write(out / "junit.xml", junit(grades, exercise, for_teacher=True))
+    write(out / "summary.md", job_summary(grades, exercise, notes, single=single))

@@ -1,0 +1,157 @@
+"""What the tasks of grading do: from words on a command line to folders, and text on standard output."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from analysis.errors import InputError
+from analysis.text import plural, printable
+from grading.classes.folder import safe_name, unwritable
+from grading.classes.marker import Marker
+from grading.exercise.individual import NEW_KEY, canonical_student, derive, read_key
+from grading.exercise.load import load_exercise
+from grading.exercise.model import Exercise
+from grading.handed_in.find import Entry, find_entries, left_alone, read_roster
+from grading.marking.grade import Grade
+from lab.console import say, style
+
+KEY_FROM = "HANDSHAKE_LAB_KEY"  # the variable that names the key's file, where --key doesn't
+TELL_EVERY_S = 1.0
+
+
+def hand_out(file: Path, student: str, roster: str, key: str, out: str) -> None:
+    """`invoke exercise`: a folder for the student, or for each of a roster."""
+    from grading.exercise.handout import handout, write_handout
+
+    exercise = load_exercise(file)
+    if exercise.bound is not None:
+        raise InputError(f"{file}: is one student's copy already", "name the exercise that it was made from")
+    if bool(student) == bool(roster):
+        raise InputError("whose exercise it is must be said", "name one of --student ID and --roster FILE")
+    secret = _key(exercise, key)
+    base = Path(out) if out else Path("handouts") / exercise.id
+    for one in (student,) if student else read_roster(Path(roster)):
+        own = None if secret is None else derive(secret, exercise.id, exercise.edition, one)
+        files = handout(exercise, one, own)
+        folder = base / safe_name(canonical_student(one))
+        write_handout(folder, files)
+        print(f"{printable(str(folder))}: {', '.join(files)}")
+
+
+def _key(exercise: Exercise, named: str) -> bytes | None:
+    """The course's key, where something is individual."""
+    if not exercise.uses or exercise.bound is not None:
+        return None
+    path = named or os.environ.get(KEY_FROM, "")
+    if not path:
+        raise InputError(
+            f"{exercise.path}: is individual, and no key is named", f"--key FILE, or {KEY_FROM}; {NEW_KEY}"
+        )
+    return read_key(Path(path))
+
+
+def grade(  # the options of a command line
+    submissions: Path,
+    file: Path,
+    *,
+    student: str,
+    roster: str,
+    key: str,
+    out: str,
+    jobs: int,
+    publish: bool,
+    github: bool,
+) -> int:
+    """`invoke grade`: mark what was handed in, and write all about it; the exit status."""
+    from grading.classes.run import mark_class
+    from grading.classes.write import write_class
+    from grading.exercise.published import published
+
+    exercise = load_exercise(file)
+    exercise = published(exercise) if publish else exercise
+    entries, notes, single = _entries(submissions, exercise, student, roster)
+    marker = Marker(exercise, _key(exercise, key), Path(out) if out else Path("grades") / exercise.id)
+    _check_out(marker.out, submissions, single=single)
+    try:
+        marker.prepare(entries)
+        grades = mark_class(marker, entries, jobs or os.cpu_count() or 1, _telling(len(entries)))
+        write_class(marker.out, grades, exercise, notes, single=single)
+    except OSError as error:
+        raise unwritable(marker.out, error) from None
+    _print(grades, exercise, notes, marker.out, single=single, github=github)
+    return _status(grades, single=single)
+
+
+def _entries(
+    submissions: Path, exercise: Exercise, student: str, roster: str
+) -> tuple[tuple[Entry, ...], tuple[str, ...], bool]:
+    """Who handed in what; what to say of the rest; whether it is a single student's."""
+    if student or exercise.bound is not None:
+        if roster:
+            raise InputError("--student is one student, --roster a class", "leave one of the two out")
+        return (_single(submissions, canonical_student(student or "you")),), (), True
+    found, left = find_entries(submissions, read_roster(Path(roster)) if roster else ())
+    return found, tuple(left_alone(left)), False
+
+
+def _single(path: Path, student: str) -> Entry:
+    if path.is_dir():
+        return Entry(student, folders=(path,))
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file or folder", "name what was handed in")
+    return Entry(student, zips=(path,)) if path.suffix.lower() == ".zip" else Entry(student, files=(path,))
+
+
+def _check_out(out: Path, submissions: Path, *, single: bool) -> None:
+    if not single and out.absolute().is_relative_to(submissions.absolute()):
+        raise InputError(f"{out}: is among the submissions", "name a folder elsewhere: --out FOLDER")
+
+
+def _telling(count: int) -> Callable[[int, int], None]:
+    """Tells a person of a class that takes a while: once a second, and at the end."""
+    last = [time.monotonic()]
+
+    def heard(done: int, again: int) -> None:
+        now = time.monotonic()
+        if count > 1 and (done == count or now - last[0] >= TELL_EVERY_S):
+            last[0] = now
+            say(f"{done} of {plural(count, 'submission')}" + (f", {again} as before" if again else ""))
+
+    return heard
+
+
+def _print(
+    grades: Sequence[Grade], exercise: Exercise, notes: Sequence[str], out: Path, *, single: bool, github: bool
+) -> None:
+    from grading.outputs.github import annotations, hedged
+    from grading.outputs.terminal import class_text, student_text
+
+    text = student_text(grades[0], exercise, style()) if single else class_text(grades, exercise, style())
+    text += "".join(f"{printable(note)}\n" for note in notes)
+    in_actions = github or os.environ.get("GITHUB_ACTIONS") == "true"
+    sys.stdout.write(hedged(text) if in_actions else text)
+    if in_actions:
+        print("\n".join(annotations(grades, exercise, single=single)))
+        _append_summary(out)
+    print(f"written: {printable(str(out))}")
+
+
+def _append_summary(out: Path) -> None:
+    """Add the summary to the job's, where GitHub says where that is."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY", "")
+    if not path:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write((out / "summary.md").read_text(encoding="utf-8"))
+    except OSError as error:
+        say(f"the job's summary can't be written: {error.strerror}; it is in {out / 'summary.md'}")
+
+
+def _status(grades: Sequence[Grade], *, single: bool) -> int:
+    """Of a single student the verdict's; of a class 0, or 3 if the grader itself failed for somebody."""
+    if single:
+        return {"pass": 0, "fail": 1}.get(grades[0].status, 3)
+    return 3 if any(check.id == "grader" for one in grades for check in one.checks) else 0

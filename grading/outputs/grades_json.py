@@ -1,0 +1,90 @@
+"""Grades as JSON, `handshake-lab/grades/1`, by the schema `docs/grades.schema.json`; and back."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from analysis.text import json_without_commands
+from grading.exercise.model import Exercise
+from grading.marking.grade import FileRead, Grade, Result, Row, Scored
+
+SCHEMA = "handshake-lab/grades/1"
+
+
+def grades_json(grades: Sequence[Grade], exercise: Exercise) -> str:
+    """A whole class, hidden checks and right answers included: for the teacher alone."""
+    head = {
+        "schema": SCHEMA,
+        "exercise": {"id": exercise.id, "edition": exercise.edition, "title": exercise.title, "kind": exercise.kind},
+    }
+    entries = ",\n  ".join(json.dumps(grade_values(grade)) for grade in grades)
+    text = json.dumps(head)[:-1] + ',\n "grades": [\n  ' + entries + "\n ]}\n"
+    return json_without_commands(text)
+
+
+def grade_values(grade: Grade) -> dict[str, Any]:
+    """A grade as plain values, with the sums that follow from it."""
+    return {
+        "student": grade.student,
+        "exercise": grade.exercise,
+        "edition": grade.edition,
+        "status": grade.status,
+        "points": grade.points,
+        "max_points": grade.max_points,
+        "pending": grade.pending,
+        "hidden": list(grade.hidden),
+        "checks": [_check_values(check) for check in grade.checks],
+        "files": [file._asdict() for file in grade.files],
+        "notes": list(grade.notes),
+        "flags": list(grade.flags),
+        "ladder": [row._asdict() for row in grade.ladder],
+        "sequence": grade.sequence,
+        "seen": list(grade.seen),
+    }
+
+
+def _check_values(check: Scored) -> dict[str, Any]:
+    result = asdict(check.result)
+    return {
+        "id": check.id,
+        "title": check.title,
+        "status": check.status,
+        "points": check.points,
+        "max_points": check.max_points,
+        "visibility": check.visibility,
+        "is_gate": check.is_gate,
+        "hint": check.hint,
+        "result": {**result, "frames": list(result["frames"]), "details": list(result["details"])},
+    }
+
+
+def grade_of(values: dict[str, Any]) -> Grade:
+    """The grade that `grade_values` made these of; `KeyError`, `TypeError` or `ValueError` if it made none of them."""
+    return Grade(
+        student=values["student"],
+        exercise=values["exercise"],
+        edition=values["edition"],
+        checks=tuple(_check_of(check) for check in values["checks"]),
+        files=tuple(FileRead(**file) for file in values["files"]),
+        notes=tuple(values["notes"]),
+        flags=tuple(values["flags"]),
+        ladder=tuple(Row(**row) for row in values["ladder"]),
+        sequence=values["sequence"],
+        seen=tuple(values["seen"]),
+        hidden=(values["hidden"][0], values["hidden"][1]),
+    )
+
+
+def _check_of(values: dict[str, Any]) -> Scored:
+    result = dict(values["result"])
+    return Scored(
+        id=values["id"],
+        title=values["title"],
+        result=Result(**{**result, "frames": tuple(result["frames"]), "details": tuple(result["details"])}),
+        points=values["points"],
+        max_points=values["max_points"],
+        visibility=values["visibility"],
+        is_gate=values["is_gate"],
+        hint=values["hint"],
+    )

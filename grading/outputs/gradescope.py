@@ -1,0 +1,43 @@
+"""Gradescope's results.json: a test a check. https://gradescope-autograders.readthedocs.io/en/latest/specs/"""
+
+import json
+from typing import Any
+
+from analysis.text import printable
+from grading.exercise.model import Exercise
+from grading.marking.grade import Grade, summary_line, total
+from grading.outputs.views import Shown, score_text, shown
+
+STATUS = {"pass": "passed", "fail": "failed", "skip": "failed", "inconclusive": "failed"}
+
+
+def gradescope(grade: Grade, exercise: Exercise) -> str:
+    """The results of one student. Hidden checks are in it, for Gradescope keeps them to itself."""
+    by_id = {one.check.id: one for one in shown(grade)}
+    tests = [_test(by_id.get(check.check.id, check)) for check in shown(grade, for_teacher=True)]
+    values: dict[str, Any] = {
+        "score": total(check.points for check in grade.checks),
+        "output": f"{printable(exercise.title)}: {score_text(grade)}; {summary_line(grade)}",
+        "output_format": "text",
+        "test_output_format": "text",
+        "test_name_format": "text",
+        "visibility": "visible",
+        "stdout_visibility": "hidden",
+        "extra_data": {"exercise": grade.exercise, "edition": grade.edition, "status": grade.status},
+        "tests": tests,
+    }
+    return json.dumps(values, indent=1) + "\n"
+
+
+def _test(one: Shown) -> dict[str, Any]:
+    check = one.check
+    lines = [f"{label}: {printable(text)}" for label, text in one.lines]
+    return {
+        "name": printable(f"{check.id}: {check.title}"),
+        "number": check.id,
+        "score": check.points,
+        "max_score": check.max_points,
+        "status": STATUS[check.status],
+        "output": "\n".join((check.status, *lines, *map(printable, one.details))),
+        "visibility": check.visibility,
+    }

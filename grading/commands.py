@@ -40,6 +40,17 @@ def hand_out(file: Path, student: str, roster: str, key: str, out: str) -> None:
         print(f"{printable(str(folder))}: {', '.join(files)}")
 
 
+def bench(students: int) -> bool:
+    """`invoke bench --only grading`: how many students a second; whether the figure is reached."""
+    from grading.bench.bench import bench_grading
+    from lab.bench.runs import machine
+
+    print(machine())
+    table, good = bench_grading(students, say)
+    print(f"\n{table}")
+    return good
+
+
 def _key(exercise: Exercise, named: str) -> bytes | None:
     """The course's key, where something is individual."""
     if not exercise.uses or exercise.bound is not None:
@@ -75,7 +86,8 @@ def grade(  # the options of a command line
     marker = Marker(exercise, _key(exercise, key), Path(out) if out else Path("grades") / exercise.id)
     _check_out(marker.out, submissions, single=single)
     try:
-        marker.prepare(entries)
+        if single:
+            marker.prepare(entries[0])
         grades = mark_class(marker, entries, jobs or os.cpu_count() or 1, _telling(len(entries)))
         write_class(marker.out, grades, exercise, notes, single=single)
     except OSError as error:

@@ -185,7 +185,7 @@ def _connection(wire: Wire, request: bytes, client: Host, server: Host, rng: Ran
     for step in _script(rng):
         yield _wait_us(step, before, server.rtt_us, rng)
         before = step.side
-        _send_segment(wire, step, ends[step.side], ends[1 - step.side])
+        send_segment(wire, step, ends[step.side], ends[1 - step.side])
 
 
 def _script(rng: Random) -> tuple[Step, ...]:
@@ -211,7 +211,7 @@ def _wait_us(step: Step, before: int, rtt_us: int, rng: Random) -> int:
     return _about(rng, 700) if before == 1 else rtt_us + _about(rng, rtt_us >> 4)
 
 
-def _send_segment(wire: Wire, step: Step, me: End, peer: End) -> None:
+def send_segment(wire: Wire, step: Step, me: End, peer: End) -> None:
     """Send what `step` says, and let `peer` receive it."""
     ports = (me.port, peer.port)
     if step.kind == "refuses":
@@ -275,12 +275,12 @@ def _site(number: int, server: Host | None, rng: Random) -> Site:
     v4 = b"" if server is None else server.address.to_bytes(4)
     v6 = b"" if server is None or rng.random() < 0.5 else bytes.fromhex("20010db8") + rng.randbytes(12)
     code = NXDOMAIN if server is None else NOERROR
-    queries = (_message(name, A, QUERY, edns=edns), _message(name, AAAA, QUERY, edns=edns))
-    responses = (_message(name, A, code, v4, edns=edns), _message(name, AAAA, code, v6, edns=edns))
+    queries = (dns_message(name, A, QUERY, edns=edns), dns_message(name, AAAA, QUERY, edns=edns))
+    responses = (dns_message(name, A, code, v4, edns=edns), dns_message(name, AAAA, code, v6, edns=edns))
     return Site(queries, responses, request.encode(), server)
 
 
-def _message(name: str, kind: int, flags: int, address: bytes = b"", *, edns: bool) -> bytes:
+def dns_message(name: str, kind: int, flags: int, address: bytes = b"", *, edns: bool) -> bytes:
     """A DNS message without its id: a query, an answer of one address, or none and the zone's SOA."""
     question = _encoded(name) + b"\0" + kind.to_bytes(2) + b"\0\1"
     records, counts = b"", (0, 0)

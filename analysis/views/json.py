@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from analysis.health import cut_frames
 from analysis.http import Exchange
 from analysis.packets.packet import RST, SYN, option_text
 from analysis.report import Report
+from analysis.rules.judge import Finding
 from analysis.sequence import OPTION_NAMES, exact_sequence, flag_word, shape_of
 from analysis.story import Story
 from analysis.tcp.connection import Connection
@@ -26,6 +27,7 @@ from analysis.tls import Tls
 from analysis.views.frames import frame_lines
 
 SCHEMA = "handshake-lab/report/1"
+MOST_KEPT = 20  # connections whose segments needn't be forgotten in between, to be read once more
 MOST_INDENTED = 2000  # lookups and connections
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END_OF_TIME = 253_402_300_799_999_999_999  # ns: the last of the year 9999
@@ -86,7 +88,7 @@ def _values(report: Report) -> dict[str, Any]:
         },
         "frames": ({"frame": line.frame, "line": str(line).strip()} for line in frame_lines(report)),
         "findings": [
-            {**asdict(finding), "frames": list(finding.frames), "details": list(finding.details)}
+            {**_fields(finding), "frames": list(finding.frames), "details": list(finding.details)}
             for finding in report.findings
         ],
         "verdict": report.verdict,
@@ -95,6 +97,11 @@ def _values(report: Report) -> dict[str, Any]:
             "shape": report.shape.fingerprint if report.story else None,
         },
     }
+
+
+def _fields(finding: Finding) -> dict[str, Any]:
+    """The finding's fields by name; `dataclasses.asdict` would copy each value, which takes long."""
+    return {field.name: getattr(finding, field.name) for field in fields(finding)}
 
 
 def iso_time(time_ns: int) -> str:
@@ -150,7 +157,8 @@ def _connections(report: Report) -> Iterator[dict[str, Any]]:
     for connection, carried in zip(report.traffic.connections, report.traffic.carried, strict=True):
         kernels = report.kernels.get(connection.index)
         yield {**_connection(connection, carried), "kernel": None if kernels is None else _kernel(kernels)}
-        connection.forget()
+        if len(report.traffic.connections) > MOST_KEPT:
+            connection.forget()
 
 
 def _connection(connection: Connection, carried: Carried) -> dict[str, Any]:
@@ -245,7 +253,7 @@ def _stories(report: Report) -> Iterator[dict[str, Any]]:
     lookups = {id(lookup): index for index, lookup in enumerate(report.traffic.lookups)}
     for story in report.stories:
         yield _story(story, report, lookups)
-        for connection in story.connections:
+        for connection in story.connections if len(report.traffic.connections) > MOST_KEPT else ():
             connection.forget()
 
 

@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from grading.classes.folder import files_of, read_known, write, write_student
+from grading.classes.folder import files_of, write, write_student
 from grading.exercise.individual import derive
 from grading.exercise.model import Exercise
 from grading.handed_in.find import Entry
@@ -38,30 +37,27 @@ class Marker:
         earlier = {one: derive(self.key, exercise.id, one, student) for one in exercise.earlier}
         return Owner(derive(self.key, exercise.id, exercise.edition, student), exercise.uses, earlier)
 
-    def mark_entry(self, entry: Entry) -> tuple[Grade, bool]:
-        """The student's grade, and whether it is one of before."""
+    def mark_entry(self, entry: Entry, before: str | None) -> tuple[str, Grade | None]:
+        """The digest of what the grade is made of, and the grade; None where `before` is that digest."""
         submission = read_submission(entry, self.exercise)
         owner = self.owner(entry.student)
         digest = self._digest(submission, owner)
-        known = read_known(self.out, entry.student)
-        if known is not None and known.digest == digest:
-            return known.grade, True
+        if digest == before:
+            return digest, None
         marked = mark(self.exercise, submission, owner)
-        write_student(self.out, marked, self.exercise, digest)
-        return marked.grade, False
+        write_student(self.out, marked, self.exercise)
+        return digest, marked.grade
 
-    def prepare(self, entries: Sequence[Entry]) -> None:
-        """Write of who isn't marked yet that it isn't: should this be ended, Gradescope still gets results."""
-        for entry in entries:
-            path = files_of(self.out, entry.student, has_report=False)["gradescope"]
-            if not path.exists():
-                waiting = unmarked(self.exercise, entry.student, "marking has not come to its end", "mark it again")
-                write(path, gradescope(waiting, self.exercise))
+    def prepare(self, entry: Entry) -> None:
+        """Write that this isn't marked yet: whoever ends the grader early, Gradescope has results to show."""
+        waiting = unmarked(self.exercise, entry.student, "marking has not come to its end", "mark it again")
+        path = files_of(self.out, entry.student)["gradescope"]
+        write(path, gradescope(waiting, self.exercise))
 
     def give_up(self, entry: Entry, what: str, next_step: str) -> Grade:
         """The grade where marking itself failed; it is tried again next time."""
         grade = unmarked(self.exercise, entry.student, what, next_step)
-        write_student(self.out, Marked(grade, None, None), self.exercise, "")
+        write_student(self.out, Marked(grade, None, None), self.exercise)
         return grade
 
     def _digest(self, submission: Submission, owner: Owner | None) -> str:

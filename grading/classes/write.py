@@ -18,5 +18,5 @@ def write_class(out: Path, grades: Sequence[Grade], exercise: Exercise, notes: S
     write(out / "class.md", class_page(grades, exercise, notes))
     write(out / "class.csv", class_csv(grades, exercise))
     write(out / "grades.json", grades_json(grades, exercise))
-    write(out / "junit.xml", junit(grades, exercise, for_teacher=True))
+    write(out / "junit.xml", junit(grades, exercise, for_teacher=not single))
     write(out / "summary.md", job_summary(grades, exercise, notes, single=single))

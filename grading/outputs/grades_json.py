@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from analysis.text import json_without_commands
 from grading.exercise.model import Exercise
 from grading.marking.grade import FileRead, Grade, Result, Row, Scored
 
+RESULT_FIELDS = tuple(field.name for field in fields(Result))
 SCHEMA = "handshake-lab/grades/1"
 
 
@@ -45,7 +46,7 @@ def grade_values(grade: Grade) -> dict[str, Any]:
 
 
 def _check_values(check: Scored) -> dict[str, Any]:
-    result = asdict(check.result)
+    result = {name: getattr(check.result, name) for name in RESULT_FIELDS}
     return {
         "id": check.id,
         "title": check.title,

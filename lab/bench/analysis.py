@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -214,8 +215,12 @@ def _run(contender: Contender, *, counts: bool = True) -> None:
 
 
 def _peak_bytes(contender: Contender) -> int:
-    """The peak resident memory of one run, in bytes."""
-    watcher = [sys.executable, "-I", "-S", "-c", PEAK, *_on(contender.command, contender.sample)]
+    return peak_bytes(_on(contender.command, contender.sample))
+
+
+def peak_bytes(command: Sequence[str]) -> int:
+    """The peak resident memory of the largest process of one run, in bytes."""
+    watcher = [sys.executable, "-I", "-S", "-c", PEAK, *command]
     done = subprocess.run(watcher, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
     return 1024 * int(done.stdout)
 

@@ -272,7 +272,7 @@ def _story(story: Story, report: Report, lookups: dict[int, int]) -> dict[str, A
             for connection in (story.connections if chosen else ())
             for index, segment in enumerate(connection.segments)
         ],
-        "sequence": {"exact": str(exact), "shape": str(shape_of(exact))},
+        "sequence": {"exact": str(exact), "shape": str(report.shape if chosen else shape_of(exact))},
     }
 
 

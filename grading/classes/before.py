@@ -4,9 +4,9 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from analysis.errors import InputError
 from grading.classes.folder import is_written
@@ -14,6 +14,25 @@ from grading.marking.grade import Grade
 from grading.outputs.grades_json import grade_of, grade_values
 
 NAME = ".marked.jsonl"
+NO_LINE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # of one cut off, or another version's
+
+
+class Line(NamedTuple):
+    """A line of the file: what the grade was made of, the grade, and the text itself."""
+
+    digest: str
+    grade: Grade
+    text: str
+
+
+def line_of(digest: str, grade: Grade) -> str:
+    """A grade as a line. Workers write it: it is what comes back from them, too."""
+    return json.dumps({"digest": digest, "grade": grade_values(grade)}) + "\n"
+
+
+def _parse(text: str) -> Line:
+    values = json.loads(text)
+    return Line(str(values["digest"]), grade_of(values["grade"]), text)
 
 
 class Before:
@@ -22,45 +41,38 @@ class Before:
     def __init__(self, out: Path, file: TextIO) -> None:
         self._out = out
         self._file = file
-        self._known: dict[str, tuple[str, Grade]] = {}
-        line = "\n"
-        for line in file:
-            self._read(line)
-        if not line.endswith("\n"):
+        self._known: dict[str, Line] = {}
+        text = "\n"
+        for text in file:
+            with suppress(*NO_LINE):
+                self._note(_parse(text))
+        if not text.endswith("\n"):
             file.write("\n")  # one that was cut off stays alone
 
-    def _read(self, line: str) -> None:
-        try:
-            values = json.loads(line)
-            grade = grade_of(values["grade"])
-            self._known[grade.student] = (str(values["digest"]), grade)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return  # a line that was cut off, or another version's
+    def _note(self, line: Line) -> None:
+        self._known[line.grade.student] = line
 
     def digest(self, student: str) -> str | None:
         """What the student's grade of before was made of; None if there is none, or what was written of it is gone."""
         known = self._known.get(student)
-        return known[0] if known and is_written(self._out, student) else None
+        return known.digest if known and is_written(self._out, student) else None
 
     def grade(self, student: str) -> Grade:
         """The grade of before."""
-        return self._known[student][1]
+        return self._known[student].grade
 
-    def keep(self, digest: str, grade: Grade) -> None:
-        """Note a new grade."""
-        self._known[grade.student] = (digest, grade)
-        self._file.write(_line(digest, grade))
-        self._file.flush()
+    def keep(self, text: str) -> Grade:
+        """Note a new grade, as `line_of` wrote it; the grade."""
+        line = _parse(text)
+        self._note(line)
+        self._file.write(text)
+        return line.grade
 
     def tidy(self, students: set[str]) -> None:
         """Leave each student's last line alone in the file, and none of those who aren't in the class any more."""
         self._file.seek(0)
         self._file.truncate()
-        self._file.writelines(_line(*self._known[student]) for student in sorted(students & self._known.keys()))
-
-
-def _line(digest: str, grade: Grade) -> str:
-    return json.dumps({"digest": digest, "grade": grade_values(grade)}) + "\n"
+        self._file.writelines(self._known[student].text for student in sorted(students & self._known.keys()))
 
 
 @contextmanager

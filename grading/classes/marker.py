@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from grading.classes.before import line_of
 from grading.classes.folder import files_of, write, write_student
 from grading.exercise.individual import derive
 from grading.exercise.model import Exercise
@@ -37,16 +38,16 @@ class Marker:
         earlier = {one: derive(self.key, exercise.id, one, student) for one in exercise.earlier}
         return Owner(derive(self.key, exercise.id, exercise.edition, student), exercise.uses, earlier)
 
-    def mark_entry(self, entry: Entry, before: str | None) -> tuple[str, Grade | None]:
-        """The digest of what the grade is made of, and the grade; None where `before` is that digest."""
+    def mark_entry(self, entry: Entry, before: str | None) -> str | None:
+        """The grade, as a line of the file of those of before; None where it is made of the same as the digest says."""
         submission = read_submission(entry, self.exercise)
         owner = self.owner(entry.student)
         digest = self._digest(submission, owner)
         if digest == before:
-            return digest, None
+            return None
         marked = mark(self.exercise, submission, owner)
         write_student(self.out, marked, self.exercise)
-        return digest, marked.grade
+        return line_of(digest, marked.grade)
 
     def prepare(self, entry: Entry) -> None:
         """Write that this isn't marked yet: whoever ends the grader early, Gradescope has results to show."""

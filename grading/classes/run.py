@@ -36,11 +36,12 @@ def mark_class(marker: Marker, entries: Sequence[Entry], jobs: int, heard: Heard
     grades: dict[str, Grade] = {}
     again = 0
     with marked_before(marker.out) as before:
-        for entry, digest, grade in _outcomes(marker, entries, jobs, before):
-            again += grade is None
-            grades[entry.student] = before.grade(entry.student) if grade is None else grade
-            if grade is not None and digest:
-                before.keep(digest, grade)
+        for entry, made in _outcomes(marker, entries, jobs, before):
+            again += made is None
+            if made is None:
+                grades[entry.student] = before.grade(entry.student)
+            else:
+                grades[entry.student] = before.keep(made) if isinstance(made, str) else made
             heard(len(grades), again)
         before.tidy(set(grades))
     return cross_flags([grades[entry.student] for entry in entries], marker)
@@ -48,19 +49,19 @@ def mark_class(marker: Marker, entries: Sequence[Entry], jobs: int, heard: Heard
 
 def _outcomes(
     marker: Marker, entries: Sequence[Entry], jobs: int, before: Before
-) -> Iterator[tuple[Entry, str, Grade | None]]:
-    """What became of each entry, as they come: the digest (empty: to be tried again), the grade (None: as before)."""
+) -> Iterator[tuple[Entry, str | Grade | None]]:
+    """What became of each entry, as they come: a new line, a grade that isn't kept, or None where it is as before."""
     with _pool(marker, min(jobs, len(entries))) as pool:
         try:
             limit = marker.exercise.hand_in.seconds + GRACE_S
-            futures: dict[Future[tuple[str, Grade | None]], Entry]
+            futures: dict[Future[str | None], Entry]
             futures = {
                 pool.schedule(_mark, args=(entry, before.digest(entry.student)), timeout=limit): entry
                 for entry in entries
             }
             for future in as_completed(futures):
                 entry = futures[future]
-                yield entry, *_outcome(future, entry, marker)
+                yield entry, _outcome(future, entry, marker)
         except BaseException:
             with uninterrupted():
                 pool.stop()  # type: ignore[no-untyped-call]
@@ -91,12 +92,12 @@ def _begin(marker: Marker) -> None:
             resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
-def _mark(entry: Entry, before: str | None) -> tuple[str, Grade | None]:
+def _mark(entry: Entry, before: str | None) -> str | None:
     return _marker[0].mark_entry(entry, before)
 
 
-def _outcome(future: "Future[tuple[str, Grade | None]]", entry: Entry, marker: Marker) -> tuple[str, Grade | None]:
-    """The digest and the grade; where marking failed, why, as an inconclusive one."""
+def _outcome(future: "Future[str | None]", entry: Entry, marker: Marker) -> str | Grade | None:
+    """The line; where marking failed, a grade that says why, and that isn't kept: it is tried again next time."""
     from pebble import ProcessExpired
 
     seconds = marker.exercise.hand_in.seconds
@@ -117,4 +118,4 @@ def _outcome(future: "Future[tuple[str, Grade | None]]", entry: Entry, marker: M
             f"the grader failed: {type(error).__name__}: {error}",
             "report this, with the file that was handed in",
         )
-    return "", marker.give_up(entry, what, fix)
+    return marker.give_up(entry, what, fix)

@@ -66,8 +66,7 @@ def files_of(out: Path, student: str) -> dict[str, Path]:
 def report_path(out: Path, student: str, exercise: Exercise) -> Path:
     """Where the analysis's own report goes: to the student, unless it has the answers that are asked for."""
     name = safe_name(student)
-    is_telling = exercise.kind == "answers" and not exercise.reveal
-    return out / "teacher" / f"{name}.report.json" if is_telling else out / "students" / name / "report.json"
+    return out / "teacher" / f"{name}.report.json" if exercise.is_asking else out / "students" / name / "report.json"
 
 
 def write_student(out: Path, marked: Marked, exercise: Exercise) -> None:

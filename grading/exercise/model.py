@@ -126,8 +126,9 @@ class Exercise:
         return (self.hand_in.capture, self.hand_in.answers)[: 1 if self.kind == "capture" else 2]
 
     @property
-    def is_individual(self) -> bool:
-        return bool(self.uses)
+    def is_asking(self) -> bool:
+        """Whether students are asked what a report of their capture would tell them, and aren't to be told."""
+        return self.kind == "answers" and not self.reveal
 
     def visible(self) -> Iterator[Item]:
         """The items that students see at once."""

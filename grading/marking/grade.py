@@ -159,4 +159,7 @@ def summary_line(grade: Grade, *, for_teacher: bool = False) -> str:
     else:
         said = f"{passed} of {plural(len(shown), f'{seen}check')} passed"
     more = count - len(shown)
-    return said + (f"; {plural(more, 'more check')} {'is' if more == 1 else 'are'} hidden" if more else "")
+    if not more:
+        return said
+    worth = total((grade.max_points, *(-check.max_points for check in shown)))
+    return f"{said}; {plural(more, 'more check')} ({points_text(worth)} points) {'is' if more == 1 else 'are'} hidden"

@@ -114,9 +114,8 @@ def _may_be_missed(nearest: Alignment, report: Report) -> bool:
 
 
 def _summary(nearest: Alignment) -> str:
-    """`9 of 12 lines match; missing: …; too many: …; different: …`."""
-    count = sum(edit.line is not None for edit in nearest.edits)
-    parts = [f"{nearest.matched} of {plural(count, 'line')} match"]
+    """`9 lines match; missing: …; too many: …; different: …`."""
+    parts = [f"{plural(nearest.matched, 'line')} {'matches' if nearest.matched == 1 else 'match'}"]
     for word, lines in (
         ("missing", [line.text for line in nearest.missing]),
         ("too many", [line_text(event.line) for event in nearest.extra]),

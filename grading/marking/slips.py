@@ -20,6 +20,7 @@ SLIPS = {
     "ack-for-seq": "it looks like the Ack: the Seq is the number of the first byte that the segment itself carries",
     "off-by-one": "off by one",
     "next-frame": "it is the frame next to it",
+    "counts-packets": "it looks like a count of packets: an Ack counts bytes, and names the next one that is expected",
     "hex-as-decimal": "it looks like a hexadecimal number without its 0x",
     "partly": "a part of it is right",
 }
@@ -74,21 +75,23 @@ def diagnose(asked: Asked, answer: Any, written: Any) -> Slip | None:
     if form is not None and abs(answer - form) == 1:
         name = _form_name(asked)
         return Slip(name, f"{SLIPS[name]}; and it is {_off_by_one(asked).text}")
+    if _counts_packets(asked, answer):
+        return Slip("counts-packets", SLIPS["counts-packets"])
     return Slip("hex-as-decimal", SLIPS["hex-as-decimal"]) if _is_hex(written, asked.value) else None
 
 
 def _candidates(asked: Asked) -> Iterator[tuple[str, Any]]:
     if asked.is_number:
         yield _form_name(asked), other_form(asked)
+    last = asked.path.last
+    if last in OTHER_NUMBER:
+        name = "seq-for-ack" if last.endswith("ack") else "ack-for-seq"
+        yield name, asked.facts.at(with_last(asked.path, OTHER_NUMBER[last]))
     mirror = mirrored(asked.path)
     if mirror is not None:
         yield "other-side", asked.facts.at(mirror)
     if asked.value in ("client", "server"):
         yield "other-side", "server" if asked.value == "client" else "client"
-    last = asked.path.last
-    if last in OTHER_NUMBER:
-        name = "seq-for-ack" if last.endswith("ack") else "ack-for-seq"
-        yield name, asked.facts.at(with_last(asked.path, OTHER_NUMBER[last]))
 
 
 def _form_name(asked: Asked) -> str:
@@ -114,6 +117,16 @@ def _control_at(asked: Asked) -> str:
         if "SYN" in flags and relative in (segment["seq"], segment["seq"] + 1):
             return "SYN"
     return ""
+
+
+def _counts_packets(asked: Asked, answer: int) -> bool:
+    """Whether a relative Ack was taken for the number of packets that had come, with or without those of no bytes."""
+    if asked.path.last != "ack":
+        return False
+    frame, sender = (asked.facts.at(with_last(asked.path, name)) for name in ("frame", "from"))
+    came = [one for one in asked.facts.segments if one["from"] != sender and one["frame"] < (frame or 0)]
+    with_bytes = sum(one["len"] > 0 for one in came)
+    return answer in (with_bytes, with_bytes + 1, len(came))
 
 
 def _is_hex(written: Any, value: int) -> bool:

@@ -25,7 +25,7 @@ def job_summary(grades: Sequence[Grade], exercise: Exercise, notes: Sequence[str
     if single and grades:
         return _cut(student_page(grades[0], exercise))
     lines = [class_page(grades, exercise, notes)]
-    if len(grades) <= MOST_LADDERS:
+    if len(grades) <= MOST_LADDERS and not exercise.is_asking:
         for grade in grades:
             lines += ladder_lines(grade.ladder)
     return _cut("\n".join(lines))

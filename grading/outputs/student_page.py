@@ -12,11 +12,11 @@ ROLES = ("client", "resolver", "server")
 
 def student_page(grade: Grade, exercise: Exercise, *, for_teacher: bool = False) -> str:
     """The page of one student; with `for_teacher` it has the hidden checks, the right answers and the flags, too."""
-    edition = f", {markdown(grade.edition)}" if grade.edition else ""
+    edition = f" ({markdown(grade.edition)})" if grade.edition else ""
     lines = [
-        f"# {markdown(exercise.title)}: {markdown(grade.student)}",
+        f"# {markdown(exercise.title)}{edition}: {markdown(grade.student)}",
         "",
-        f"**{score_text(grade, for_teacher=for_teacher)}** · {summary_line(grade, for_teacher=for_teacher)}{edition}",
+        f"**{score_text(grade, for_teacher=for_teacher)}** · {summary_line(grade, for_teacher=for_teacher)}",
         "",
     ]
     lines += [f"- {markdown(note)}" for note in grade.notes]
@@ -24,7 +24,9 @@ def student_page(grade: Grade, exercise: Exercise, *, for_teacher: bool = False)
     lines += [""] if lines[-1] else []
     for one in shown(grade, for_teacher=for_teacher):
         lines += _check(one)
-    lines += _capture(grade)
+    lines += _files(grade)
+    if for_teacher or not exercise.is_asking:
+        lines += ladder_lines(grade.ladder)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -41,7 +43,7 @@ def _check(one: Shown) -> Iterator[str]:
         yield ""
 
 
-def _capture(grade: Grade) -> Iterator[str]:
+def _files(grade: Grade) -> Iterator[str]:
     if grade.files:
         yield "## What was marked"
         yield ""
@@ -49,7 +51,6 @@ def _capture(grade: Grade) -> Iterator[str]:
             digest = f", sha256 `{file.sha256}`" if file.sha256 else ""
             yield f"- {markdown_code(file.name)}: {file.size} bytes{digest}"
         yield ""
-    yield from ladder_lines(grade.ladder)
 
 
 def ladder_lines(rows: tuple[Row, ...]) -> Iterator[str]:

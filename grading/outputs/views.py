@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from analysis.text import listed
-from grading.marking.grade import GATES, HAND_IN_AGAIN, Grade, Scored, points_text
+from grading.marking.grade import GATES, HAND_IN_AGAIN, Grade, Scored, points_text, total
 
 MARKS = {"pass": "✓", "fail": "✗", "skip": "–", "inconclusive": "?"}
 
@@ -44,7 +44,7 @@ def _points(check: Scored) -> str:
 def _lines(check: Scored, *, for_teacher: bool) -> Iterator[tuple[str, str]]:
     result = check.result
     is_secret = result.is_secret and not for_teacher and check.status != "pass"
-    if result.expected and not is_secret:
+    if result.expected and not is_secret and check.status != "pass":
         yield "expected", result.expected
     frames = f" [{'frame' if len(result.frames) == 1 else 'frames'} {listed(result.frames)}]" if result.frames else ""
     if result.found:
@@ -73,14 +73,12 @@ def gate_ids(grades: Sequence[Grade]) -> list[str]:
 
 
 def score_text(grade: Grade, *, for_teacher: bool = False) -> str:
-    """`7 of 12 points, 3 pending`: for a student those of the visible checks, and how many there are beside them."""
+    """`7 of 12 points, 3 pending`: for a student those of the visible checks."""
     if for_teacher:
         pending = f", {points_text(grade.pending)} pending" if grade.pending else ""
         return f"{points_text(grade.points)} of {points_text(grade.max_points)} points{pending}"
     checks = [check for check in grade.visible if not check.is_gate]
-    worth = sum(check.max_points for check in checks)
-    pending_points = sum(check.pending for check in checks)
+    worth = total(check.max_points for check in checks)
+    pending_points = total(check.pending for check in checks)
     pending = f", {points_text(pending_points)} pending" if pending_points else ""
-    rest = grade.max_points - worth
-    more = f"; {points_text(rest)} more for checks that are not shown" if rest else ""
-    return f"{points_text(sum(check.points for check in checks))} of {points_text(worth)} points{pending}{more}"
+    return f"{points_text(total(check.points for check in checks))} of {points_text(worth)} points{pending}"

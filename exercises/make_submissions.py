@@ -11,18 +11,20 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from grading.exercise.handout import handout
 from grading.exercise.individual import derive, read_key
 from grading.exercise.load import load_exercise
 
 HERE = Path(__file__).parent
+Report = dict[str, Any]
 KEY = read_key(HERE / "example.key")
 
 
 def run(
     name: str, student: str, *, edition: str | None = None, change: tuple[str, str] = ("", "")
-) -> tuple[bytes, dict]:
+) -> tuple[bytes, Report]:
     """The student's own run: its capture and its report. `change`: a text of the scenario, and what to put for it."""
     exercise = load_exercise(HERE / name / "exercise.toml")
     exercise = replace(exercise, edition=edition or exercise.edition)
@@ -31,7 +33,10 @@ def run(
         scenario = Path(folder) / "scenario.toml"
         scenario.write_text(handout(exercise, student, own)["scenario.toml"].replace(*change))
         options = ["--scenario", str(scenario), "--backend", "netns", "--runs", folder, "--json"]
-        done = subprocess.run([sys.executable, "-m", "invoke", "lab", *options], cwd=HERE.parent, capture_output=True)
+        command = [sys.executable, "-m", "invoke", "lab", *options]
+        done = subprocess.run(
+            command, cwd=HERE.parent, capture_output=True, check=False
+        )  # some runs go wrong: that's it
         (capture,) = Path(folder).glob("*/capture.pcap")
         return capture.read_bytes(), json.loads(done.stdout)
 
@@ -67,7 +72,7 @@ def watch_one_fetch() -> None:
     write(name, "wrong-port", {"capture.pcap": capture})
 
 
-def right_answers(report: dict) -> dict[str, int | str]:
+def right_answers(report: Report) -> dict[str, int | str]:
     """The answers of a student who looks them up in the report, not in the exercise."""
     connection, segments = report["connections"][0], report["stories"][0]["segments"]
     synack = next(one for one in segments if one["flags"] == "SYN,ACK")

@@ -117,8 +117,8 @@ def _list(written: Any, like: Any) -> Any:
 
 
 def _word(text: Any) -> str:
-    """A text as it is compared: without case, spare blanks or a name's last dot; addresses in their usual form."""
-    tidy = " ".join(str(text).split()).casefold().removesuffix(".")
+    """A text as it is compared: without case, spare blanks, an article or a last dot; addresses in their usual form."""
+    tidy = " ".join(str(text).split()).casefold().removesuffix(".").removeprefix("the ")
     try:
         return str(ip_address(tidy))
     except ValueError:

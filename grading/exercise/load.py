@@ -15,7 +15,7 @@ from lab.scenario.load import check_scenario
 from lab.toml.table import Table, read_file, read_table
 from lab.toml.values import duration, duration_words, hostname, integer, line, one_of, text, truth
 
-PAGE = "docs/teaching.md"
+PAGE = "docs/exercise-file.md"
 ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 ID_WORDS = 'a short name of a-z, 0-9 and "-"'
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")

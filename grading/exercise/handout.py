@@ -55,6 +55,7 @@ def _hand_in(exercise: Exercise) -> Iterator[str]:
         yield f"- taken after {limits.opens:%Y-%m-%d %H:%M} UTC"
     if limits.closes:
         yield f"- taken before {limits.closes:%Y-%m-%d %H:%M} UTC"
+    yield "- commands are for a clone of Handshake Lab: put this folder into it, and run them here"
     if _can_check(exercise):
         yield f"- to see beforehand what is found in it: {markdown_code(CHECK_IT)}"
     yield ""

@@ -111,7 +111,7 @@ def _pick(
     """The file that counts: the one with the wanted name, else the one that is of its kind."""
     named = [one for one in candidates if _stem(one.base) == _stem(wanted)]
     named = [one for one in named if one.base.lower() == wanted.lower()] or [one for one in named if is_kind(one)]
-    alike = named or [one for one in candidates if is_kind(one)]
+    alike = _topmost(named or [one for one in candidates if is_kind(one)])
     if not alike:
         return _misfit(candidates, wanted)
     if len(alike) > 1:
@@ -122,6 +122,12 @@ def _pick(
     if _stem(found.base) != _stem(wanted):
         notes.append(f"{found.name} was taken for the {_stem(wanted)}; it should be called {wanted}")
     return _load(found, limit)
+
+
+def _topmost(found: list[Candidate]) -> list[Candidate]:
+    """Those that lie highest: a student's own copy before what the lab kept in folders below."""
+    depths = [one.name.count("/") for one in found]
+    return [one for one, depth in zip(found, depths, strict=True) if depth == min(depths)]
 
 
 def _misfit(candidates: list[Candidate], wanted: str) -> File | None:

@@ -9,7 +9,7 @@ from analysis.files.capture import Capture, Health
 from analysis.health import Doubt, examine
 from analysis.rules.case import Case
 from analysis.rules.judge import Finding, judge, verdict_of
-from analysis.sequence import Sequence, exact_sequence, shape_of
+from analysis.sequence import Sequence, Trace, exact_trace, shape_of
 from analysis.story import Story, choose_story, find_stories
 from analysis.testimony import Kernels, Testimony, compare
 from analysis.traffic import Traffic
@@ -19,6 +19,7 @@ from analysis.traffic import Traffic
 class Report:
     """A capture analysed. `story` is the one that was chosen, `why` the reason; doubts and sequences are its.
 
+    `trace`: its exact sequence, with the frames of each line.
     `kernels`: what the hosts' own kernels said of a connection, by its index; empty where nobody asked them.
     """
 
@@ -27,6 +28,7 @@ class Report:
     story: Story | None
     why: str
     doubts: tuple[Doubt, ...]
+    trace: Trace
     exact: Sequence
     shape: Sequence
     findings: tuple[Finding, ...]
@@ -59,9 +61,10 @@ def make_report(
     traffic = Traffic(capture)
     stories = find_stories(traffic)
     story, why = choose_story(stories, host, target)
-    exact = exact_sequence(story) if story else Sequence((), "exact")
+    trace = exact_trace(story) if story else ()
+    exact = Sequence(tuple(traced.line for traced in trace), "exact")
     doubts = examine(traffic, story)
     kernels = compare(traffic.connections, tuple(testimony))
-    findings = judge(Case(traffic, doubts, story, exact, expected, kernels))
+    findings = judge(Case(traffic, doubts, story, trace, expected, kernels))
     shape = shape_of(exact)
-    return Report(traffic, stories, story, why, doubts, exact, shape, findings, verdict_of(findings), kernels)
+    return Report(traffic, stories, story, why, doubts, trace, exact, shape, findings, verdict_of(findings), kernels)

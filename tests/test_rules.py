@@ -266,7 +266,7 @@ def test_a_host_that_is_not_in_the_capture_is_said() -> None:
 def _judged(frames: list[Scapy], expected: str, *fails: str) -> tuple[Finding, ...]:
     found = report(frames, "complete")
     expectation = replace(parse_expectation(expected), fails=frozenset(fails))
-    return judge(Case(found.traffic, found.doubts, found.story, found.exact, expectation))
+    return judge(Case(found.traffic, found.doubts, found.story, found.trace, expectation))
 
 
 def test_a_refusal_that_the_scenario_expects_passes() -> None:

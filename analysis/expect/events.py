@@ -3,7 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from analysis.sequence import ConnectionLine, Line, LookupLine, SegmentLine, Trace, Traced
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.expect.pattern import Form
+from analysis.sequence import ConnectionLine, Line, LookupLine, SegmentLine, Trace, Traced, shape_trace
 from analysis.tcp.segment import PEER, Role
 
 Clock = Callable[[int], int]  # the time of a frame, in ns
@@ -24,6 +28,11 @@ class Event:
     all: int = 0
     after_ns: int | None = None
     took_ns: tuple[int | None, ...] = ()
+
+
+def sequence_events(exact: Trace, form: Form, times_ns: NDArray[np.int64]) -> tuple[Event, ...]:
+    """The events of a story's exact trace, in the form that an expectation has; `times_ns`: of all frames."""
+    return events_of(exact if form == "exact" else shape_trace(exact), lambda frame: int(times_ns[frame - 1]))
 
 
 def events_of(trace: Trace, clock: Clock) -> tuple[Event, ...]:

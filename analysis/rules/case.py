@@ -6,7 +6,7 @@ from typing import Literal
 
 from analysis.expect.pattern import Expectation
 from analysis.health import Doubt
-from analysis.sequence import Sequence
+from analysis.sequence import Trace
 from analysis.story import Story
 from analysis.testimony import Kernels
 from analysis.traffic import Traffic
@@ -30,15 +30,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A story under judgement. `story` is None where the capture holds none; `expected` is the scenario's.
+    """A story under judgement. `story` is None where the capture holds none; `trace` is its exact sequence.
 
-    `kernels`: what the hosts' kernels said, by the connection's index.
+    `expected` is the scenario's. `kernels`: what the hosts' kernels said, by the connection's index.
     """
 
     traffic: Traffic
     doubts: tuple[Doubt, ...]
     story: Story | None
-    sequence: Sequence
+    trace: Trace
     expected: Expectation | None
     kernels: Mapping[int, Kernels] = field(default_factory=dict)
 

@@ -9,12 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from analysis.expect.difference import explain_mismatch
-from analysis.expect.events import Event, events_of
+from analysis.expect.events import sequence_events
 from analysis.expect.match import Matched, Undecided, match
-from analysis.expect.pattern import Form
 from analysis.rules import dns, http, kernel, tcp
 from analysis.rules.case import Case, Outcome
-from analysis.sequence import exact_trace, shape_trace
 from analysis.text import plural
 
 Status = Literal["pass", "fail", "skip", "inconclusive"]
@@ -83,7 +81,7 @@ def _sequence(case: Case) -> Outcome:
         return Outcome("skip", "the scenario's own sequence", "no scenario expects one")
     expected = case.expected
     wanted = f"the scenario's sequence of {plural(expected.line_count, 'line')}"
-    events = _events(case, expected.form)
+    events = sequence_events(case.trace, expected.form, case.traffic.capture.frames.time_ns)
     found = match(expected, events)
     if isinstance(found, Matched):
         return Outcome("pass", wanted, f"exactly that, by its {expected.form}", case.story_frames)
@@ -94,13 +92,6 @@ def _sequence(case: Case) -> Outcome:
     said = explain_mismatch(events, found)
     outcome = case.absent(wanted, said.actual, "the frames of that line", said.frames)
     return replace(outcome, details=said.details)
-
-
-def _events(case: Case, form: Form) -> tuple[Event, ...]:
-    """The lines of the story's sequence, each with its frames and times."""
-    exact = exact_trace(case.story) if case.story else ()
-    times = case.traffic.capture.frames.time_ns
-    return events_of(exact if form == "exact" else shape_trace(exact), lambda frame: int(times[frame - 1]))
 
 
 OUTCOME = True  # how a fetch went, which a scenario may want otherwise

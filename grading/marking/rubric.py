@@ -5,11 +5,10 @@ from typing import Any
 
 from analysis.expect.alignment import Alignment, align
 from analysis.expect.difference import explain_mismatch
-from analysis.expect.events import Event, events_of
+from analysis.expect.events import sequence_events
 from analysis.expect.match import Matched, Undecided, match
-from analysis.expect.pattern import Form
 from analysis.report import Report
-from analysis.sequence import exact_trace, line_text, shape_trace
+from analysis.sequence import line_text
 from analysis.text import plural, printable, some
 from grading.exercise.model import RuleCheck, SequenceCheck, Value, Wanted
 from grading.facts.facts import Facts
@@ -78,7 +77,7 @@ def _within(value: Any, wanted: Wanted) -> bool:
 def check_sequence(check: SequenceCheck, report: Report) -> Result:
     """Whether the fetch is the expected one, line by line; where it isn't, what part of it is."""
     expected = f"the sequence of {plural(check.expected.line_count, 'line')}"
-    events = sequence_events(report, check.expected.form)
+    events = sequence_events(report.trace, check.expected.form, report.capture.frames.time_ns)
     found = match(check.expected, events)
     frames = () if report.story is None else report.story.frames
     if isinstance(found, Matched):
@@ -94,13 +93,6 @@ def check_sequence(check: SequenceCheck, report: Report) -> Result:
         return Result("inconclusive", expected, summary, said.frames, WHOLE, said.details)
     share = nearest.matched / len(nearest.edits) if check.partial and nearest.edits else 0.0
     return Result("fail", expected, summary, said.frames, details=said.details, share=share)
-
-
-def sequence_events(report: Report, form: Form) -> tuple[Event, ...]:
-    """The lines of the chosen story, in one of the two forms."""
-    exact = exact_trace(report.story) if report.story else ()
-    times = report.capture.frames.time_ns
-    return events_of(exact if form == "exact" else shape_trace(exact), lambda frame: int(times[frame - 1]))
 
 
 def _may_be_missed(nearest: Alignment, report: Report) -> bool:

@@ -13,7 +13,7 @@ from analysis.expect.fields import meets
 from analysis.expect.pattern import AnyOrder, Block, Either, Expectation, Node, Optional, PatternLine, Repeat
 from analysis.packets.packet import ACK, FIN, RST, SYN
 from analysis.report import Report
-from analysis.sequence import exact_trace, line_text
+from analysis.sequence import line_text
 from analysis.tcp.segment import Segment
 from lab.scenario.model import Scenario
 from lab.selftest.mutants import Mutant
@@ -119,7 +119,7 @@ def _line(segment: Segment) -> tuple[object, ...]:
 
 def _events(report: Report) -> tuple[Event, ...]:
     times = report.capture.frames.time_ns
-    trace = exact_trace(report.story) if report.story else ()
+    trace = report.trace
     return events_of(trace, lambda frame: int(times[frame - 1]))
 
 

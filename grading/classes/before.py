@@ -17,12 +17,11 @@ NAME = ".marked.jsonl"
 NO_LINE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # of one cut off, or another version's
 
 
-class Line(NamedTuple):
-    """A line of the file: what the grade was made of, the grade, and the text itself."""
+class Known(NamedTuple):
+    """A grade of before, and the digest of what it was made of."""
 
     digest: str
     grade: Grade
-    text: str
 
 
 def line_of(digest: str, grade: Grade) -> str:
@@ -30,27 +29,30 @@ def line_of(digest: str, grade: Grade) -> str:
     return json.dumps({"digest": digest, "grade": grade_values(grade)}) + "\n"
 
 
-def _parse(text: str) -> Line:
-    values = json.loads(text)
-    return Line(str(values["digest"]), grade_of(values["grade"]), text)
+def _parse(line: str) -> Known:
+    values = json.loads(line)
+    return Known(str(values["digest"]), grade_of(values["grade"]))
 
 
 class Before:
-    """The grades of before, by student, each with the digest of what it was made of; and the file that keeps them."""
+    """The grades of before, by student; and the file that keeps them."""
 
     def __init__(self, out: Path, file: TextIO) -> None:
         self._out = out
         self._file = file
-        self._known: dict[str, Line] = {}
-        text = "\n"
-        for text in file:
+        self._known: dict[str, Known] = {}
+        self._lines = 0
+        line = "\n"
+        for line in file:
+            self._lines += 1
             with suppress(*NO_LINE):
-                self._note(_parse(text))
-        if not text.endswith("\n"):
+                self._note(_parse(line))
+        if not line.endswith("\n"):
             file.write("\n")  # one that was cut off stays alone
 
-    def _note(self, line: Line) -> None:
-        self._known[line.grade.student] = line
+    def _note(self, known: Known) -> Grade:
+        self._known[known.grade.student] = known
+        return known.grade
 
     def digest(self, student: str) -> str | None:
         """What the student's grade of before was made of; None if there is none, or what was written of it is gone."""
@@ -61,18 +63,20 @@ class Before:
         """The grade of before."""
         return self._known[student].grade
 
-    def keep(self, text: str) -> Grade:
+    def keep(self, line: str) -> Grade:
         """Note a new grade, as `line_of` wrote it; the grade."""
-        line = _parse(text)
-        self._note(line)
-        self._file.write(text)
-        return line.grade
+        self._lines += 1
+        self._file.write(line)
+        return self._note(_parse(line))
 
     def tidy(self, students: set[str]) -> None:
         """Leave each student's last line alone in the file, and none of those who aren't in the class any more."""
+        left = sorted(students & self._known.keys())
+        if self._lines == len(left) == len(self._known):
+            return
         self._file.seek(0)
         self._file.truncate()
-        self._file.writelines(self._known[student].text for student in sorted(students & self._known.keys()))
+        self._file.writelines(line_of(*self._known[student]) for student in left)
 
 
 @contextmanager

@@ -12,7 +12,9 @@
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from analysis.errors import InputError
 from grading.exercise.model import Exercise
@@ -33,20 +35,25 @@ def safe_name(student: str) -> str:
     return f"{rest}-{hashlib.sha256(student.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file whole, or not at all."""
+def write(path: Path, text: str | Iterable[str]) -> None:
+    """Write a file, given whole or in pieces: it is there whole, or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    content = text.encode("utf-8", "replace")
+    pieces = (text,) if isinstance(text, str) else text
     try:
-        try:
-            partial.write_bytes(content)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(content)
+        with _opened(partial) as file:
+            file.writelines(piece.encode("utf-8", "replace") for piece in pieces)
         partial.replace(path)
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("wb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("wb")
 
 
 def unwritable(folder: Path, error: OSError) -> InputError:
@@ -73,8 +80,8 @@ def write_student(out: Path, marked: Marked, exercise: Exercise) -> None:
     """All that is written about one student."""
     grade = marked.grade
     files = files_of(out, grade.student)
-    write(files["feedback"], student_page(grade, exercise))
-    write(files["teacher"], student_page(grade, exercise, for_teacher=True))
+    write(files["feedback"], student_page(grade, exercise, marked.report))
+    write(files["teacher"], student_page(grade, exercise, marked.report, for_teacher=True))
     write(files["gradescope"], gradescope(grade, exercise))
     report, path = report_json(marked, exercise), report_path(out, grade.student, exercise)
     if report is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from grading.classes.folder import write
+from grading.classes.folder import files_of, write
 from grading.exercise.model import Exercise
 from grading.marking.grade import Grade
 from grading.outputs.class_csv import class_csv
@@ -15,8 +15,10 @@ from grading.outputs.junit import junit
 
 def write_class(out: Path, grades: Sequence[Grade], exercise: Exercise, notes: Sequence[str], *, single: bool) -> None:
     """The class's page, table, JSON and XML; and the summary for CI, the student's own where it is a single one."""
-    write(out / "class.md", class_page(grades, exercise, notes))
+    page = class_page(grades, exercise, notes)
+    write(out / "class.md", page)
     write(out / "class.csv", class_csv(grades, exercise))
     write(out / "grades.json", grades_json(grades, exercise))
     write(out / "junit.xml", junit(grades, exercise, for_teacher=not single))
-    write(out / "summary.md", job_summary(grades, exercise, notes, single=single))
+    own = files_of(out, grades[0].student)["feedback"].read_text(encoding="utf-8") if single else page
+    write(out / "summary.md", job_summary(own))

@@ -64,15 +64,6 @@ class Scored:
         return self.max_points if self.status == "inconclusive" else 0
 
 
-class Row(NamedTuple):
-    """A step of the ladder: who sends what to whom."""
-
-    sender: str
-    receiver: str
-    text: str
-    frame: int
-
-
 class FileRead(NamedTuple):
     """A file that was marked: its name, bytes, and sha256 in hex."""
 
@@ -96,8 +87,6 @@ class Grade:
     files: tuple[FileRead, ...] = ()
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
-    ladder: tuple[Row, ...] = ()
-    sequence: str = ""
     seen: tuple[str, ...] = ()
     hidden: tuple[int, Points] = (0, 0)
 

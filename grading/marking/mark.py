@@ -16,7 +16,6 @@ from grading.facts.facts import Facts
 from grading.handed_in.submission import File, Submission
 from grading.marking.answers import check_answer
 from grading.marking.grade import FileRead, Grade, Result, Scored
-from grading.marking.ladder import ladder
 from grading.marking.rubric import check_rule, check_sequence
 from grading.marking.whose import Owner, judge_owner, judge_time, seen_in
 from lab.toml.table import read_table
@@ -75,8 +74,6 @@ def mark(exercise: Exercise, submission: Submission, owner: Owner | None = None)
         ),
         notes=(*submission.notes, *_unknown_answers(exercise, answers)),
         flags=(*submission.flags, *_flags(checks)),
-        ladder=() if report is None else ladder(report),
-        sequence="" if report is None else str(report.shape),
         seen=() if report is None else seen_in(report),
         hidden=exercise.hidden,
     )

@@ -6,36 +6,22 @@ https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-comm
 import secrets
 from collections.abc import Iterator, Sequence
 
-from analysis.text import plural, some
+from analysis.text import some
 from grading.exercise.model import Exercise
 from grading.marking.grade import Grade
-from grading.outputs.class_page import class_page
 from grading.outputs.escape import command_message, command_property
-from grading.outputs.student_page import ladder_lines, student_page
 from grading.outputs.views import missed, score_text, shown
 
 MOST_ANNOTATIONS = 10  # of a step that GitHub shows
 LARGEST_SUMMARY = 1_000_000  # bytes; GitHub refuses more than 1 MiB of a step
-MOST_LADDERS = 3
 LONGEST = 500
 
 
-def job_summary(grades: Sequence[Grade], exercise: Exercise, notes: Sequence[str] = (), *, single: bool) -> str:
-    """The summary in Markdown: of a single student the student's page, of a class the class's, with a few ladders."""
-    if single and grades:
-        return _cut(student_page(grades[0], exercise))
-    lines = [class_page(grades, exercise, notes)]
-    if len(grades) <= MOST_LADDERS and not exercise.is_asking:
-        for grade in grades:
-            lines += ladder_lines(grade.ladder)
-    return _cut("\n".join(lines))
-
-
-def _cut(text: str) -> str:
-    """As much of the text as GitHub takes, in whole lines."""
-    data = text.encode("utf-8", "replace")
+def job_summary(page: str) -> str:
+    """The summary in Markdown: a student's page, or the class's, or as much of it as GitHub takes, in whole lines."""
+    data = page.encode("utf-8", "replace")
     if len(data) <= LARGEST_SUMMARY:
-        return text
+        return page
     kept = data[:LARGEST_SUMMARY].decode("utf-8", "ignore").rpartition("\n")[0]
     return f"{kept}\n\nThe rest is too long for a summary: see class.md.\n"
 
@@ -75,9 +61,3 @@ def hedged(text: str) -> str:
     """`text` between stop-commands whose word nobody can guess: GitHub takes no order from what is in it."""
     word = secrets.token_hex(16)
     return f"::stop-commands::{word}\n{text.rstrip()}\n::{word}::\n"
-
-
-def said(grades: Sequence[Grade]) -> str:
-    """How many were graded, in a line."""
-    pending = sum(grade.pending > 0 for grade in grades)
-    return f"{plural(len(grades), 'student')}, {pending} to hand in again"

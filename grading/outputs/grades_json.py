@@ -1,27 +1,29 @@
 """Grades as JSON, `handshake-lab/grades/1`, by the schema `docs/grades.schema.json`; and back."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from sys import intern
 from typing import Any
 
 from analysis.text import json_without_commands
 from grading.exercise.model import Exercise
-from grading.marking.grade import FileRead, Grade, Result, Row, Scored
+from grading.marking.grade import FileRead, Grade, Result, Scored
 
 RESULT_FIELDS = tuple(field.name for field in fields(Result))
 SCHEMA = "handshake-lab/grades/1"
 
 
-def grades_json(grades: Sequence[Grade], exercise: Exercise) -> str:
-    """A whole class, hidden checks and right answers included: for the teacher alone."""
+def grades_json(grades: Sequence[Grade], exercise: Exercise) -> Iterator[str]:
+    """A whole class in pieces, hidden checks and right answers included: for the teacher alone."""
     head = {
         "schema": SCHEMA,
         "exercise": {"id": exercise.id, "edition": exercise.edition, "title": exercise.title, "kind": exercise.kind},
     }
-    entries = ",\n  ".join(json.dumps(grade_values(grade)) for grade in grades)
-    text = json.dumps(head)[:-1] + ',\n "grades": [\n  ' + entries + "\n ]}\n"
-    return json_without_commands(text)
+    yield json.dumps(head)[:-1] + ',\n "grades": ['
+    for number, grade in enumerate(grades):
+        yield json_without_commands(("," if number else "") + "\n  " + json.dumps(grade_values(grade)))
+    yield "\n ]}\n"
 
 
 def grade_values(grade: Grade) -> dict[str, Any]:
@@ -39,8 +41,6 @@ def grade_values(grade: Grade) -> dict[str, Any]:
         "files": [file._asdict() for file in grade.files],
         "notes": list(grade.notes),
         "flags": list(grade.flags),
-        "ladder": [row._asdict() for row in grade.ladder],
-        "sequence": grade.sequence,
         "seen": list(grade.seen),
     }
 
@@ -61,31 +61,37 @@ def _check_values(check: Scored) -> dict[str, Any]:
 
 
 def grade_of(values: dict[str, Any]) -> Grade:
-    """The grade that `grade_values` made these of; `KeyError`, `TypeError` or `ValueError` if it made none of them."""
+    """The grade that `grade_values` made these of; `KeyError`, `TypeError` or `ValueError` if it made none of them.
+
+    Texts that many students' grades have in common are kept once.
+    """
     return Grade(
         student=values["student"],
-        exercise=values["exercise"],
-        edition=values["edition"],
+        exercise=_once(values["exercise"]),
+        edition=_once(values["edition"]),
         checks=tuple(_check_of(check) for check in values["checks"]),
         files=tuple(FileRead(**file) for file in values["files"]),
         notes=tuple(values["notes"]),
         flags=tuple(values["flags"]),
-        ladder=tuple(Row(**row) for row in values["ladder"]),
-        sequence=values["sequence"],
         seen=tuple(values["seen"]),
         hidden=(values["hidden"][0], values["hidden"][1]),
     )
 
 
 def _check_of(values: dict[str, Any]) -> Scored:
-    result = dict(values["result"])
+    result: dict[str, Any] = {name: _once(value) for name, value in values["result"].items()}
     return Scored(
-        id=values["id"],
-        title=values["title"],
+        id=_once(values["id"]),
+        title=_once(values["title"]),
         result=Result(**{**result, "frames": tuple(result["frames"]), "details": tuple(result["details"])}),
         points=values["points"],
         max_points=values["max_points"],
-        visibility=values["visibility"],
+        visibility=_once(values["visibility"]),
         is_gate=values["is_gate"],
-        hint=values["hint"],
+        hint=_once(values["hint"]),
     )
+
+
+def _once(value: Any) -> Any:
+    """The value; a text as the one object that stands for all like it."""
+    return intern(value) if isinstance(value, str) else value

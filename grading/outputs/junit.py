@@ -1,31 +1,38 @@
 """JUnit XML: a suite a student, a case a check; what was found stands in the body, where every CI shows it."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree as ET
 
 from grading.exercise.model import Exercise
-from grading.marking.grade import Grade, summary_line
+from grading.marking.grade import Grade, Scored, Status, summary_line
 from grading.outputs.escape import xml
 from grading.outputs.views import Shown, score_text, shown
 
 
-def junit(grades: Sequence[Grade], exercise: Exercise, *, for_teacher: bool = False) -> str:
-    """The results of the checks that the reader may see. What is inconclusive is an error, no failure."""
-    root = ET.Element("testsuites", name=xml(exercise.title))
+def junit(grades: Sequence[Grade], exercise: Exercise, *, for_teacher: bool = False) -> Iterator[str]:
+    """The results in pieces, of the checks that the reader may see. What is inconclusive is an error, no failure."""
+    checks = [check for grade in grades for check in (grade.checks if for_teacher else grade.visible)]
+    root = ET.Element("testsuites", {"name": xml(exercise.title), **_counts(checks)})
+    head = ET.tostring(root, encoding="unicode").removesuffix(" />")
+    yield f'<?xml version="1.0" encoding="UTF-8"?>\n{head}>\n'
     for grade in grades:
-        root.append(_suite(grade, exercise, for_teacher=for_teacher))
-    for count in ("tests", "failures", "errors", "skipped"):
-        root.set(count, str(sum(int(suite.get(count, "0")) for suite in root)))
-    ET.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+        suite = _suite(grade, exercise, for_teacher=for_teacher)
+        ET.indent(suite)
+        yield ET.tostring(suite, encoding="unicode") + "\n"
+    yield "</testsuites>\n"
+
+
+def _counts(checks: Sequence[Scored]) -> dict[str, str]:
+    words: dict[str, Status] = {"failures": "fail", "errors": "inconclusive", "skipped": "skip"}
+    statuses = Counter(check.status for check in checks)
+    return {"tests": str(len(checks)), **{word: str(statuses[status]) for word, status in words.items()}}
 
 
 def _suite(grade: Grade, exercise: Exercise, *, for_teacher: bool) -> ET.Element:
-    suite = ET.Element("testsuite", name=xml(f"{exercise.id} {grade.student}"))
     checks = shown(grade, for_teacher=for_teacher)
-    for status, count in (("fail", "failures"), ("inconclusive", "errors"), ("skip", "skipped")):
-        suite.set(count, str(sum(one.check.status == status for one in checks)))
-    suite.set("tests", str(len(checks)))
+    counts = _counts([one.check for one in checks])
+    suite = ET.Element("testsuite", {"name": xml(f"{exercise.id} {grade.student}"), **counts})
     for one in checks:
         suite.append(_case(one, f"{exercise.id}.{grade.student}"))
     score = f"{score_text(grade, for_teacher=for_teacher)}; {summary_line(grade, for_teacher=for_teacher)}"

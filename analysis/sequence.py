@@ -87,7 +87,12 @@ class Sequence:
     @property
     def fingerprint(self) -> str:
         """The sha256 of the canonical text, in hex."""
-        return hashlib.sha256(str(self).encode()).hexdigest()
+        return fingerprint_of(str(self))
+
+
+def fingerprint_of(text: str) -> str:
+    """The fingerprint of a sequence's canonical text."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

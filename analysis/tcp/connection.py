@@ -170,11 +170,14 @@ class Connection:
 
     def window_of(self, segment: Segment) -> int:
         """The window of `segment` in bytes: scaled if both SYNs agreed to it; a SYN's own never is (RFC 7323 §2.2)."""
-        scales = [None if syn is None else syn.tcp.window_scale for syn in self.syns.values()]
-        own = self.syn_of(segment.sender)
-        if segment.flags & SYN or own is None or None in scales:
-            return segment.tcp.window
-        return segment.tcp.window << min(own.tcp.window_scale or 0, LARGEST_SCALE)
+        return segment.tcp.window if segment.flags & SYN else segment.tcp.window << self._shifts[segment.sender]
+
+    @cached_property
+    def _shifts(self) -> dict[Role, int]:
+        """By how many bits each side's windows are shifted: none, unless both SYNs have the option."""
+        scales = {role: None if syn is None else syn.tcp.window_scale for role, syn in self.syns.items()}
+        agreed = None not in scales.values()
+        return {role: min(scale or 0, LARGEST_SCALE) if agreed else 0 for role, scale in scales.items()}
 
     @property
     def isn(self) -> dict[Role, int | None]:

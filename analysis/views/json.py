@@ -16,7 +16,7 @@ from analysis.http import Exchange
 from analysis.packets.packet import RST, SYN, option_text
 from analysis.report import Report
 from analysis.rules.judge import Finding
-from analysis.sequence import OPTION_NAMES, exact_sequence, flag_word, shape_of
+from analysis.sequence import OPTION_NAMES, exact_sequence, fingerprint_of, flag_word, shape_of
 from analysis.story import Story
 from analysis.tcp.connection import Connection
 from analysis.tcp.events import SENT_AGAIN
@@ -27,7 +27,6 @@ from analysis.tls import Tls
 from analysis.views.frames import frame_lines
 
 SCHEMA = "handshake-lab/report/1"
-MOST_KEPT = 20  # connections whose segments needn't be forgotten in between, to be read once more
 MOST_INDENTED = 2000  # lookups and connections
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END_OF_TIME = 253_402_300_799_999_999_999  # ns: the last of the year 9999
@@ -69,6 +68,7 @@ def _list_text(values: Iterator[Any], indent: int | None) -> Iterator[str]:
 
 def _values(report: Report) -> dict[str, Any]:
     """The report's values by name; the long lists as iterators, to be used once and in this order."""
+    texts = {"exact": str(report.exact), "shape": str(report.shape)}
     return {
         "schema": SCHEMA,
         "capture": {
@@ -81,7 +81,7 @@ def _values(report: Report) -> dict[str, Any]:
         "lookups": (_lookup(lookup) for lookup in report.traffic.lookups),
         "unasked_responses": [one.frame for one in report.traffic.unasked],
         "connections": _connections(report),
-        "stories": _stories(report),
+        "stories": _stories(report, texts),
         "chosen_story": {
             "index": None if report.story is None else report.stories.index(report.story),
             "why": report.why,
@@ -92,10 +92,7 @@ def _values(report: Report) -> dict[str, Any]:
             for finding in report.findings
         ],
         "verdict": report.verdict,
-        "fingerprint": {
-            "exact": report.exact.fingerprint if report.story else None,
-            "shape": report.shape.fingerprint if report.story else None,
-        },
+        "fingerprint": {form: fingerprint_of(text) if report.story else None for form, text in texts.items()},
     }
 
 
@@ -157,8 +154,7 @@ def _connections(report: Report) -> Iterator[dict[str, Any]]:
     for connection, carried in zip(report.traffic.connections, report.traffic.carried, strict=True):
         kernels = report.kernels.get(connection.index)
         yield {**_connection(connection, carried), "kernel": None if kernels is None else _kernel(kernels)}
-        if len(report.traffic.connections) > MOST_KEPT:
-            connection.forget()
+        connection.forget()
 
 
 def _connection(connection: Connection, carried: Carried) -> dict[str, Any]:
@@ -249,17 +245,21 @@ def _options(syn: Segment | None) -> list[dict[str, Any]]:
     ]
 
 
-def _stories(report: Report) -> Iterator[dict[str, Any]]:
+def _stories(report: Report, texts: dict[str, str]) -> Iterator[dict[str, Any]]:
     lookups = {id(lookup): index for index, lookup in enumerate(report.traffic.lookups)}
     for story in report.stories:
-        yield _story(story, report, lookups)
-        for connection in story.connections if len(report.traffic.connections) > MOST_KEPT else ():
+        yield _story(story, report, texts if story is report.story else _texts(story), lookups)
+        for connection in story.connections:
             connection.forget()
 
 
-def _story(story: Story, report: Report, lookups: dict[int, int]) -> dict[str, Any]:
+def _texts(story: Story) -> dict[str, str]:
+    exact = exact_sequence(story)
+    return {"exact": str(exact), "shape": str(shape_of(exact))}
+
+
+def _story(story: Story, report: Report, texts: dict[str, str], lookups: dict[int, int]) -> dict[str, Any]:
     chosen = story is report.story
-    exact = report.exact if chosen else exact_sequence(story)
     return {
         "name": story.name,
         "names": list(story.names),
@@ -272,7 +272,7 @@ def _story(story: Story, report: Report, lookups: dict[int, int]) -> dict[str, A
             for connection in (story.connections if chosen else ())
             for index, segment in enumerate(connection.segments)
         ],
-        "sequence": {"exact": str(exact), "shape": str(report.shape if chosen else shape_of(exact))},
+        "sequence": texts,
     }
 
 

@@ -38,7 +38,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_submission_gets_what_a_teacher_would_give(name: str, student: str, out: Path) -> None:
     grade, expected = grades(name, out / name)[student], EXPECTED[name][student]
     assert (grade.points, grade.pending) == (expected["points"], expected.get("pending", 0))
-    page = re.sub(r"\\(?=[^\w\s])", "", student_page(grade, load_exercise(EXERCISES / name / "exercise.toml"), None))
+    page = re.sub(r"\\(?=[^\w\s])", "", student_page(grade, load_exercise(EXERCISES / name / "exercise.toml")))
     for words in expected.get("says", []):
         assert words in page
 
@@ -55,7 +55,7 @@ def test_an_exercise_has_a_model_and_five_mistakes_and_all_are_expected(name: st
 def test_a_neighbours_capture_is_named_to_the_teacher_and_not_to_the_student(out: Path) -> None:
     grade = grades("watch-one-fetch", out / "watch-one-fetch")["neighbour"]
     assert "the capture is model's" in grade.flags
-    assert "model" not in student_page(grade, load_exercise(EXERCISES / "watch-one-fetch" / "exercise.toml"), None)
+    assert "model" not in student_page(grade, load_exercise(EXERCISES / "watch-one-fetch" / "exercise.toml"))
 
 
 def test_the_answers_that_are_asked_for_are_not_told(out: Path) -> None:
@@ -64,6 +64,6 @@ def test_the_answers_that_are_asked_for_are_not_told(out: Path) -> None:
     right = next(check.result.expected for check in grade.checks if check.id == "client-isn")
     page = (out / "read-the-numbers" / "students" / "other-side" / "feedback.md").read_text()
     assert right.partition(" ")[0] not in page
-    assert right in student_page(grade, exercise, None, for_teacher=True).replace("\\", "")
+    assert right in student_page(grade, exercise, for_teacher=True).replace("\\", "")
     assert "Ack=" not in page  # the ladder would tell the relative numbers
     assert not (out / "read-the-numbers" / "students" / "other-side" / "report.json").exists()

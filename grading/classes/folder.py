@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from analysis.errors import InputError
 from grading.exercise.model import Exercise
+from grading.marking.ladder import ladder
 from grading.marking.mark import Marked
 from grading.outputs.gradescope import gradescope
 from grading.outputs.report import report_json
@@ -79,9 +80,9 @@ def report_path(out: Path, student: str, exercise: Exercise) -> Path:
 def write_student(out: Path, marked: Marked, exercise: Exercise) -> None:
     """All that is written about one student."""
     grade = marked.grade
-    files = files_of(out, grade.student)
-    write(files["feedback"], student_page(grade, exercise, marked.report))
-    write(files["teacher"], student_page(grade, exercise, marked.report, for_teacher=True))
+    files, rows = files_of(out, grade.student), ladder(marked.report)
+    write(files["feedback"], student_page(grade, exercise, rows))
+    write(files["teacher"], student_page(grade, exercise, rows, for_teacher=True))
     write(files["gradescope"], gradescope(grade, exercise))
     report, path = report_json(marked, exercise), report_path(out, grade.student, exercise)
     if report is not None:

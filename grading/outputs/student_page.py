@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator
 
-from analysis.report import Report
 from grading.exercise.model import Exercise
 from grading.marking.grade import Grade, summary_line
-from grading.marking.ladder import Row, ladder
+from grading.marking.ladder import Row
 from grading.outputs.escape import markdown, markdown_block, markdown_code, mermaid
 from grading.outputs.views import Shown, score_text, shown
 
 ROLES = ("client", "resolver", "server")
 
 
-def student_page(grade: Grade, exercise: Exercise, report: Report | None, *, for_teacher: bool = False) -> str:
+def student_page(grade: Grade, exercise: Exercise, rows: tuple[Row, ...] = (), *, for_teacher: bool = False) -> str:
     """The page of one student; with `for_teacher` it has the hidden checks, the right answers and the flags, too."""
     edition = f" ({markdown(grade.edition)})" if grade.edition else ""
     lines = [
@@ -28,7 +27,7 @@ def student_page(grade: Grade, exercise: Exercise, report: Report | None, *, for
         lines += _check(one)
     lines += _files(grade)
     if for_teacher or not exercise.is_asking:
-        lines += ladder_lines(ladder(report))
+        lines += ladder_lines(rows)
     return "\n".join(lines).rstrip() + "\n"
 
 

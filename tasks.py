@@ -78,7 +78,7 @@ def analyze(_: Context, file, host="", explain=False, json=False, summary=False)
 )
 @for_people
 def exercise(_: Context, file, student="", roster="", key="", out=""):  # type: ignore[no-untyped-def]
-    """Make an exercise out for a student, or for each of a class: a folder of what they may know."""
+    """Make an exercise out for a student, or a class: a folder each of what they may know. Without: check the file."""
     grading().hand_out(Path(file), student, roster, key, out)
 
 

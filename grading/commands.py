@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from analysis.errors import InputError
@@ -14,7 +14,7 @@ from grading.exercise.individual import NEW_KEY, canonical_student, derive, read
 from grading.exercise.load import load_exercise
 from grading.exercise.model import Exercise
 from grading.handed_in.find import Entry, find_entries, left_alone, read_roster
-from grading.marking.grade import Grade
+from grading.marking.grade import Grade, points_text, total
 from lab.console import say, style
 
 KEY_FROM = "HANDSHAKE_LAB_KEY"  # the variable that names the key's file, where --key doesn't
@@ -22,14 +22,17 @@ TELL_EVERY_S = 1.0
 
 
 def hand_out(file: Path, student: str, roster: str, key: str, out: str) -> None:
-    """`invoke exercise`: a folder for the student, or for each of a roster."""
+    """`invoke exercise`: a folder for the student, or for each of a roster; without either, what is in the file."""
     from grading.exercise.handout import handout, write_handout
 
     exercise = load_exercise(file)
     if exercise.bound is not None:
         raise InputError(f"{file}: is one student's copy already", "name the exercise that it was made from")
-    if bool(student) == bool(roster):
-        raise InputError("whose exercise it is must be said", "name one of --student ID and --roster FILE")
+    if student and roster:
+        raise InputError("--student is one student, --roster a class", "leave one of the two out")
+    if not student and not roster:
+        print("\n".join(_overview(exercise)))
+        return
     secret = _key(exercise, key)
     base = Path(out) if out else Path("handouts") / exercise.id
     for one in (student,) if student else read_roster(Path(roster)):
@@ -38,6 +41,22 @@ def hand_out(file: Path, student: str, roster: str, key: str, out: str) -> None:
         folder = base / safe_name(canonical_student(one))
         write_handout(folder, files)
         print(f"{printable(str(folder))}: {', '.join(files)}")
+
+
+def _overview(exercise: Exercise) -> Iterator[str]:
+    """A checked exercise for its author: what is marked, for how many points, and who sees it."""
+    edition = f" ({exercise.edition})" if exercise.edition else ""
+    yield from style().wrapped(printable(f"{exercise.title}{edition}: {' and '.join(exercise.files)}"), "", "  ")
+    width = max(len(item.id) for item in exercise.items)
+    for item in exercise.items:
+        seen = "" if item.visibility == "visible" else f" ({item.visibility})"
+        head = f"  {item.id:<{width}}  {points_text(item.points):>3}  "
+        yield from style().wrapped(printable(f"{item.title}{seen}"), head, " " * len(head))
+    count, points = len(exercise.items), points_text(total(item.points for item in exercise.items))
+    yield f"{plural(count, 'check')}, {points} points" + (
+        f"; individual: {', '.join(exercise.uses)}" if exercise.uses else ""
+    )
+    yield "make it out: invoke exercise --file FILE --roster FILE, or --student ID"
 
 
 def bench(students: int) -> bool:

@@ -184,7 +184,13 @@ def test_a_handout_is_made_for_everyone_on_the_roster_and_has_nothing_of_the_key
     assert (tmp_path / "out" / "alice" / "scenario.toml").read_text() != (
         tmp_path / "out" / "bob" / "scenario.toml"
     ).read_text()
-    assert "name one of --student ID and --roster FILE" in run(*words, status=2).stderr
+
+
+def test_an_exercise_alone_is_checked_and_shown_to_its_author(tmp_path: Path) -> None:
+    said = run("exercise", "--file", WATCH, cwd=tmp_path).stdout
+    assert "8 checks, 14 points; individual: host, addresses, port, nonce" in said
+    assert "Checksums are right (hidden)" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_handout_plays_and_marks_itself(tmp_path: Path) -> None:

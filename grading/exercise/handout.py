@@ -87,7 +87,7 @@ def _answers(exercise: Exercise) -> Iterator[str]:
     for item in exercise.visible():
         if isinstance(item.check, Question):
             yield ""
-            yield f"# {item.check.text} ({plural(int(item.points), 'point')})"
+            yield f"# {item.check.text} ({points_text(item.points)} {'point' if item.points == 1 else 'points'})"
             yield f"# {item.id} = "
 
 

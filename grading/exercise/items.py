@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from analysis.errors import InputError
@@ -22,16 +22,20 @@ from grading.exercise.model import (
     Wanted,
 )
 from grading.facts.path import FactPath, parse_path
-from grading.facts.schema import check_path
+from grading.facts.schema import check_path, kinds_at
 from grading.marking.grade import GATES
-from grading.marking.slips import SLIPS
-from lab.toml.table import Table
+from grading.marking.slips import ISNS, RAW_OF, RELATIVE_OF, SLIPS
+from lab.toml.table import Table, shown
 from lab.toml.values import line, one_of, text, truth
 
 ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 RULE_IDS = tuple(rule.id for rule in RULES if rule.id not in ("expect.sequence", "tcp.kernel"))
 MOST_ITEMS = 500
+MOST_NUMBER = 1 << 64
 SLIP_WORDS = f"points by slip; slips are {', '.join(SLIPS)}"
+WANTED_WORDS = "a value, a list of values, or { least = …, most = … }"
+NUMBERS = frozenset({"integer", "number"})
+SCALARS = NUMBERS | {"string", "boolean"}
 
 
 def load_items(table: Table, kind: Kind, *, fractions: bool) -> tuple[Item, ...]:
@@ -59,7 +63,7 @@ def _item(table: Table, before: dict[str, Item], *, is_question: bool, fractions
         raise table.contradicts("id", f"{name!r} {taken}", "give it a name of its own")
     table.require("points", "a number")
     points = take_points(table, 1_000, fractions=fractions)
-    check = _question(table, points) if is_question else _check(table)
+    check = _question(table, points, fractions=fractions) if is_question else _check(table)
     usual = check.text if isinstance(check, Question) else _title_of(check, name)
     visibility: Visibility = table.take("visibility", "visible", one_of(*VISIBILITIES), " or ".join(VISIBILITIES))
     item = Item(
@@ -81,17 +85,23 @@ def _id(value: Any) -> str | None:
 
 def take_points(table: Table, most: int, *, fractions: bool) -> Points:
     """The table's `points`, 0 where there are none: whole ones, unless the exercise has fractions."""
-    kinds = (int, float) if fractions else (int,)
     words = f"a number from 0 to {most}" + ("" if fractions else "; a whole one, unless fractions = true")
+    return table.take("points", None, _at_most(most, fractions=fractions), words) or 0
+
+
+def _at_most(most: Points, *, fractions: bool) -> Callable[[Any], Points | None]:
+    """Points: whole ones, or with two decimals, as that is what can be earned and shown."""
 
     def check(value: Any) -> Points | None:
-        return value if type(value) in kinds and 0 <= value <= most else None
+        good = type(value) is int or (fractions and type(value) is float and round(value, 2) == value)
+        return value if good and 0 <= value <= most else None
 
-    return table.take("points", None, check, words) or 0
+    return check
 
 
-def _names(before: dict[str, Item]) -> Any:
-    return lambda value: tuple(value) if isinstance(value, list) and all(name in before for name in value) else None
+def _names(before: dict[str, Item]) -> Callable[[Any], tuple[str, ...] | None]:
+    known = list(before)  # not the dict: what a file has needn't be hashable
+    return lambda value: tuple(value) if isinstance(value, list) and all(name in known for name in value) else None
 
 
 def _title_of(check: RuleCheck | SequenceCheck, name: str) -> str:
@@ -130,7 +140,7 @@ def _facts(table: Table) -> Iterator[Wanted]:
     for key in list(table.left):
         value = table.left.pop(key)
         path, known = _path(table, key, key)
-        yield _wanted(table, key, value, path, known)
+        yield _wanted(table, key, value, path, known, kinds_at(path))
 
 
 def _path(table: Table, key: str, words: Any) -> tuple[FactPath, tuple[Any, ...] | None]:
@@ -143,56 +153,102 @@ def _path(table: Table, key: str, words: Any) -> tuple[FactPath, tuple[Any, ...]
         raise table.contradicts(key, str(error), error.next_step) from None
 
 
-def _wanted(table: Table, key: str, value: Any, path: FactPath, known: tuple[Any, ...] | None) -> Wanted:
+def _wanted(
+    table: Table, key: str, value: Any, path: FactPath, known: tuple[Any, ...] | None, kinds: frozenset[str]
+) -> Wanted:
     if isinstance(value, dict):
         limits = table.entry(key, value)
         least = limits.take("least", None, _number, "a number")
         most = limits.take("most", None, _number, "a number")
         limits.finish()
         if least is None and most is None:
-            raise table.wrong(key, value, "a value, a list of values, or { least = …, most = … }")
+            raise table.wrong(key, value, WANTED_WORDS)
+        if kinds and not kinds & NUMBERS:
+            raise table.contradicts(key, f"has limits, and is {_kinds_text(kinds)}", "name the values it may have")
+        if least is not None and most is not None and least > most:
+            raise limits.contradicts("least", f"is more than most: {least:g} > {most:g}", "let it be less")
         return Wanted(path, (), least, most)
     values: list[Value] = value if isinstance(value, list) else [value]
     if not values or not all(isinstance(one, str | int | float) for one in values):
-        raise table.wrong(key, value, "a value, a list of values, or { least = …, most = … }")
-    strange = [one for one in values if known is not None and one not in known]
-    if strange and known is not None:
-        near = difflib.get_close_matches(str(strange[0]), [str(one) for one in known], 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        allowed = ", ".join(str(one).lower() if isinstance(one, bool) else str(one) for one in known if one is not None)
-        raise table.wrong(key, strange[0], f"{allowed}{hint}")
+        raise table.wrong(key, value, WANTED_WORDS)
+    _check_values(table, key, values, kinds, known)
     return Wanted(path, tuple(values))
 
 
+def _check_values(
+    table: Table, key: str, values: list[Value], kinds: frozenset[str], known: tuple[Any, ...] | None
+) -> None:
+    """Complain of a value that the fact never has: everybody would fail."""
+    strange = [one for one in values if kinds and not _kinds_of(one) & kinds]
+    if strange and known is None:
+        raise table.wrong(key, strange[0], f"{_kinds_text(kinds)}, as the fact is")
+    strange = strange or [one for one in values if known is not None and one not in known]
+    if strange and known is not None:
+        near = difflib.get_close_matches(shown(strange[0]).strip("'"), [str(one) for one in known], 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        allowed = ", ".join(str(one).lower() if isinstance(one, bool) else str(one) for one in known if one is not None)
+        raise table.wrong(key, strange[0], f"{allowed}{hint}")
+
+
+def _kinds_of(value: Value) -> frozenset[str]:
+    """What a fact may be that has this value."""
+    if isinstance(value, bool):
+        return frozenset({"boolean"})
+    if isinstance(value, str):
+        return frozenset({"string"})
+    if isinstance(value, int) or value.is_integer():
+        return NUMBERS
+    return frozenset({"number"} if math.isfinite(value) else ())
+
+
+def _kinds_text(kinds: frozenset[str]) -> str:
+    words = {"integer": "a whole number", "string": "a text", "boolean": "true or false", "object": "a table of facts"}
+    return " or ".join(sorted("a list" if kind.endswith("[]") else words.get(kind, f"a {kind}") for kind in kinds))
+
+
 def _number(value: Any) -> float | None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    good = type(value) in (int, float) and -MOST_NUMBER <= value <= MOST_NUMBER
     return float(value) if good else None
 
 
-def _question(table: Table, points: Points) -> Question:
+def _question(table: Table, points: Points, *, fractions: bool) -> Question:
     table.require("text", "the question, one line of text")
     table.require("fact", "a path to a fact of the report")
     path, _ = _path(table, "fact", table.take("fact", None, lambda value: value, ""))
     form = table.take("form", "exact", one_of("exact", "either"), '"exact", or "either" raw or relative')
-    slips = table.table("slips")
-    found = tuple(
-        (key, slips.take(key, 0, _at_most(points), f"from 0 to {points:g}")) for key in SLIPS if slips.has(key)
-    )
-    if slips.left:
-        raise slips.wrong(next(iter(slips.left)), next(iter(slips.left.values())), SLIP_WORDS)
-    return Question(
+    question = Question(
         text=table.take("text", "", line, "one line of text"),
         path=path,
         either_form=form == "either",
         tolerance=table.take("tolerance", 0.0, _tolerance, "a number, in the fact's own unit"),
         partial=table.take("partial", True, truth, "true or false"),
-        slips=found,
+        slips=_slips(table.table("slips"), points, fractions=fractions),
         accept=table.take("accept", (), _texts, "a list of texts"),
     )
+    _check_question(table, question)
+    return question
 
 
-def _at_most(points: Points) -> Any:
-    return lambda value: value if type(value) in (int, float) and 0 <= value <= points else None
+def _slips(table: Table, points: Points, *, fractions: bool) -> tuple[tuple[str, Points], ...]:
+    allowed = _at_most(points, fractions=fractions)
+    words = f"from 0 to {points:g}" + ("" if fractions else "; whole ones, unless fractions = true")
+    none: Points = 0
+    found = tuple((key, table.take(key, none, allowed, words)) for key in SLIPS if table.has(key))
+    if table.left:
+        raise table.wrong(next(iter(table.left)), next(iter(table.left.values())), SLIP_WORDS)
+    return found
+
+
+def _check_question(table: Table, question: Question) -> None:
+    """Complain of a fact that nobody can write down, and of what doesn't go with it."""
+    kinds = kinds_at(question.path)
+    if kinds and not {kind.removesuffix("[]") for kind in kinds} & SCALARS:
+        fix = "go on to one of its facts; a path to a list may end with [0] or [-1]"
+        raise table.contradicts("fact", f"{question.path.text!r} is no single fact", fix)
+    if question.either_form and question.path.last not in (*RAW_OF, *RELATIVE_OF, *ISNS):
+        raise table.contradicts("form", f"{question.path.text!r} is no sequence number", "leave form out")
+    if question.tolerance and kinds and not kinds & NUMBERS:
+        raise table.contradicts("tolerance", f"{question.path.text!r} is no number", "leave tolerance out")
 
 
 def _tolerance(value: Any) -> float | None:

@@ -79,9 +79,13 @@ def _size(value: Any) -> int | None:
 
 
 def _moment(value: Any) -> datetime | None:
+    """A date or a time, in UTC."""
     if not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day, tzinfo=UTC) if isinstance(value, date) else None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except OverflowError:  # the first or the last day of the calendar, elsewhere
+        return None
 
 
 def _hand_in(table: Table) -> HandIn:

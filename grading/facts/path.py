@@ -67,7 +67,7 @@ def parse_path(text: str) -> FactPath:
             break
         steps.append(name[0])
         at = name.end()
-    if not steps or at < len(text):
+    if not steps or at < len(text) or not text.isprintable():
         raise InputError(f"{text[:60]!r} is no path to a fact (from {text[at : at + 20]!r} on)", f"such as {EXAMPLES}")
     return FactPath(text, tuple(steps))
 

@@ -19,22 +19,64 @@ def check_path(path: FactPath) -> tuple[Any, ...] | None:
 
     `InputError` where the report has no such part: it names what is there instead.
     """
-    node = _root()
+    return _values(_node_at(path))
+
+
+def kinds_at(path: FactPath) -> frozenset[str]:
+    """The JSON types of the fact at `path`, a list's with `[]` and that of its entries; empty where only captures tell.
+
+    `InputError` as of `check_path`.
+    """
+    node = _node_at(path)
+    if "items" in node:
+        return frozenset(f"{kind}[]" for kind in _types(node["items"]))
+    return _types(node)
+
+
+def _types(node: dict[str, Any]) -> frozenset[str]:
+    """The types of a value that isn't null: a fact that a capture doesn't show is."""
+    values = _values(node)
+    if values:
+        return frozenset("boolean" if isinstance(one, bool) else "string" for one in values if one is not None)
+    types = node.get("type", ())
+    return frozenset((types,) if isinstance(types, str) else types) - {"null"}
+
+
+def _values(node: dict[str, Any]) -> tuple[Any, ...] | None:
+    if "const" in node:
+        return (node["const"],)
+    if "enum" in node:
+        return tuple(node["enum"])
+    types = node.get("type", ())
+    return (True, False, None) if "boolean" in ((types,) if isinstance(types, str) else types) else None
+
+
+def _node_at(path: FactPath) -> dict[str, Any]:
+    """The schema of the fact at `path`; empty where the report's names are the capture's."""
+    node: dict[str, Any] = _root()
     for step in path.steps:
         if isinstance(step, str):
             known = _entry(node).get("properties", {})
             if not known and node.get("type") == "object":
-                return None  # of names that only the capture has
+                return {}
             node = _child(known, step, path)
         elif isinstance(step, Where):
-            _child(_entry(node).get("properties", {}), step.key, path)
+            _check_where(step, _child(_entry(node).get("properties", {}), step.key, path), path)
         elif "items" not in node:
             raise InputError(f"{path.text!r}: [{step.number}] is of no list", "leave it out")
         else:
             node = node["items"]
-    if "const" in node:
-        return (node["const"],)
-    return tuple(node["enum"]) if "enum" in node else (True, False, None) if node.get("type") == "boolean" else None
+    return node
+
+
+def _check_where(where: Where, node: dict[str, Any], path: FactPath) -> None:
+    """Complain of a selector that no entry of any report can meet."""
+    known = [str(value).lower() for value in _values(node) or () if value is not None]
+    if known and where.value.lower() not in known:
+        near = difflib.get_close_matches(where.value.lower(), known, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        what = f"{path.text!r} selects nothing: {where.key} is never {where.value!r}{hint}"
+        raise InputError(what, f"allowed there: {', '.join(known)}")
 
 
 def _child(known: dict[str, Any], name: str, path: FactPath) -> Any:

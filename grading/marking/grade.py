@@ -131,7 +131,8 @@ def total(points: Iterable[Points]) -> Points:
 
 
 def points_text(points: Points) -> str:
-    return f"{points:g}"
+    """Points as they were computed: whole, or with as many of two decimals as there are."""
+    return f"{points:.2f}".rstrip("0").rstrip(".")
 
 
 def summary_line(grade: Grade, *, for_teacher: bool = False) -> str:

@@ -74,7 +74,10 @@ def written(keys: tuple[Key, ...]) -> str:
 
 def shown(value: object) -> str:
     """A value of the file, as a complaint shows it."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits; TOML reads one in hexadecimal
+        return "a number too long to be shown"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

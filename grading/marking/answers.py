@@ -1,6 +1,7 @@
 """Answers: what a student wrote into answers.toml, beside what his own capture says."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
@@ -14,12 +15,14 @@ from grading.marking.slips import SLIPS, Asked, Slip, diagnose, other_form
 
 WHOLE = "capture from before the fetch until after its close"
 INTEGER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]{1,16}|\d{1,20})", re.ASCII)
-SEPARATORS = re.compile(r"(?<=\d)[ _,'’\u00a0\u202f](?=\d{3}\b)", re.ASCII)  # 2,718,281,828
+SEPARATORS = re.compile(r"(?<=\d)[ _,'’\u00a0\u202f](?=\d{3}(?!\d))", re.ASCII)  # 2,718,281,828
 QUANTITY = re.compile(r"([+-]?\d{1,15}(?:\.\d{1,15})?)\s*(s|ms|us|µs|μs)?", re.ASCII)
 UNITS = {None: 1.0, "s": 1.0, "ms": 1e-3}  # the rest are microseconds
 RANGE = re.compile(r"(\d{1,9})\s*(?:[-–…]|\.\.)\s*(\d{1,9})", re.ASCII)
 WORDS = {"true": True, "yes": True, "false": False, "no": False}
 LONGEST_LIST, LONGEST_SHOWN = 1_000, 80
+HALF_NS = 0.5e-9  # times are nanoseconds in the capture; what arithmetic in seconds loses is less
+TOO_LONG = "a number of more than 64 bits"
 UNREADABLE = object()
 
 
@@ -34,37 +37,44 @@ def check_answer(question: Question, points: Points, answers: Mapping[str, Any],
         found = f"the capture doesn't show what was asked for; the answer was {_shown(written)}"
         return Result("inconclusive", "(not in the capture)", found, hint=WHOLE, is_secret=True)
     result = Result("fail", _shown(value), _shown(written), frames, is_secret=True)
+    if _is_text(written) and _word(written) in map(_word, question.accept):
+        return replace(result, status="pass")
     answer = _read(written, value)
     if answer is UNREADABLE:
         return replace(result, hint=f"write it as {_kind(value)}")
     asked = Asked(question.path, value, facts)
-    if _is_right(question, asked, answer, written):
+    if _is_right(question, asked, answer):
         return replace(result, status="pass")
     return _wrong(question, points, asked, answer, result, written)
 
 
-def _is_right(question: Question, asked: Asked, answer: Any, written: Any) -> bool:
-    if isinstance(written, str) and _word(written) in map(_word, question.accept):
-        return True
+def _is_right(question: Question, asked: Asked, answer: Any) -> bool:
     if question.either_form and asked.is_number and answer == other_form(asked):
         return True
     value = asked.value
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return bool(abs(answer - value) <= question.tolerance)
+        slack = HALF_NS if isinstance(value, float) else 0.0
+        return bool(abs(answer - value) <= question.tolerance + slack)
     if isinstance(value, list):
-        return sorted(map(str, answer)) == sorted(map(str, value))
+        return _counted(answer) == _counted(value)
     return bool(answer == (_word(value) if isinstance(value, str) else value))
+
+
+def _counted(entries: list[Any]) -> Counter[Any]:
+    """The entries, in no order, each as often as it comes: one that is written twice is one too many."""
+    return Counter(_word(entry) if isinstance(entry, str) else _plain(entry) for entry in entries)
 
 
 def _wrong(question: Question, points: Points, asked: Asked, answer: Any, result: Result, written: Any) -> Result:
     if isinstance(asked.value, list):
-        right, given = set(map(str, asked.value)), set(map(str, answer))
-        share = len(right & given) / len(right | given)
-        slip = Slip("partly", SLIPS["partly"]) if share else None
-        share = share if question.partial else 0.0
+        right, given = _counted(asked.value), _counted(answer)
+        part = (right & given).total() / (right | given).total()
+        slip = Slip("partly", SLIPS["partly"]) if part else None
+        share = part if question.partial else 0.0
     else:
-        slip = diagnose(asked, answer, written)
-        share = dict(question.slips).get(slip.name, 0) / points if slip and points else 0.0
+        slip, share = diagnose(asked, answer, written), 0.0
+    if slip and points:
+        share = max(share, dict(question.slips).get(slip.name, 0) / points)
     return result if slip is None else replace(result, slip=slip.name, hint=slip.text, share=min(1.0, share))
 
 
@@ -79,7 +89,12 @@ def _read(written: Any, value: Any) -> Any:
         return _quantity(written)
     if isinstance(value, list):
         return _list(written, value[0])
-    return _word(written) if isinstance(written, str | int | float) and not isinstance(written, bool) else UNREADABLE
+    return _word(written) if _is_text(written) else UNREADABLE
+
+
+def _is_text(written: Any) -> bool:
+    """Whether it can be meant as a text: TOML doesn't ask for quotes around a number."""
+    return isinstance(written, str | int | float) and not isinstance(written, bool)
 
 
 def _integer(written: Any) -> Any:
@@ -95,14 +110,16 @@ def _integer(written: Any) -> Any:
 def _quantity(written: Any) -> Any:
     """A number, or a time with its unit, in seconds."""
     if isinstance(written, int | float) and not isinstance(written, bool):
-        return float(written)
+        return float(written) if abs(written) < 1 << 64 else UNREADABLE
     found = QUANTITY.fullmatch(written.strip()) if isinstance(written, str) and len(written) < LONGEST_SHOWN else None
     return float(found[1]) * UNITS.get(found[2], 1e-6) if found else UNREADABLE
 
 
 def _list(written: Any, like: Any) -> Any:
     """A list, or a text with its entries between commas; of frames, `7-9` stands for three."""
-    entries = re.split(r"[,;\s]+", RANGE.sub(r"\1-\2", written).strip()) if isinstance(written, str) else written
+    entries = [written] if isinstance(written, int | float) else written
+    if isinstance(written, str):
+        entries = re.split(r"[,;\s]+", RANGE.sub(r"\1-\2", written).strip(" \t\n,;"))
     if not isinstance(entries, list) or len(entries) > LONGEST_LIST:
         return UNREADABLE
     read: list[Any] = []
@@ -113,12 +130,14 @@ def _list(written: Any, like: Any) -> Any:
             read += range(first, min(last, first + LONGEST_LIST) + 1)
         else:
             read.append(_read(entry, like))
-    return UNREADABLE if UNREADABLE in read else read
+        if len(read) > LONGEST_LIST or read[-1:] == [UNREADABLE]:
+            return UNREADABLE
+    return read
 
 
 def _word(text: Any) -> str:
     """A text as it is compared: without case, spare blanks, an article or a last dot; addresses in their usual form."""
-    tidy = " ".join(str(text).split()).casefold().removesuffix(".").removeprefix("the ")
+    tidy = " ".join(_plain(text).split()).casefold().removesuffix(".").removeprefix("the ")
     try:
         return str(ip_address(tidy))
     except ValueError:
@@ -140,12 +159,22 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list) and value and all(isinstance(entry, int) for entry in value):
-        return listed(tuple(value[:LONGEST_LIST])) if all(0 < entry < 1 << 31 for entry in value) else _cut(str(value))
+        return (
+            listed(tuple(value[:LONGEST_LIST])) if all(0 < entry < 1 << 31 for entry in value) else _cut(_plain(value))
+        )
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return _cut(str(value))
-    if isinstance(value, int) and abs(value) >= 1 << 16:
-        return _cut(f"{value} (0x{value:x})") if abs(value) < 1 << 64 else "a number of more than 64 bits"
-    return _cut(str(value))
+        return _cut(_plain(value))
+    if isinstance(value, int) and 1 << 16 <= abs(value) < 1 << 64:
+        return _cut(f"{value} ({value:#x})")
+    return _cut(_plain(value))
+
+
+def _plain(value: Any) -> str:
+    """`value` as a text; Python writes no number of more than 4,300 digits, and TOML reads one in hexadecimal."""
+    try:
+        return TOO_LONG if isinstance(value, int) and abs(value) >= 1 << 64 else str(value)
+    except ValueError:
+        return TOO_LONG
 
 
 def _cut(text: str) -> str:

@@ -67,7 +67,7 @@ def diagnose(asked: Asked, answer: Any, written: Any) -> Slip | None:
     for name, value in _candidates(asked):
         if value is not None and value == answer and type(value) is type(answer):
             return Slip(name, SLIPS[name])
-    if not isinstance(asked.value, int) or not isinstance(answer, int):
+    if isinstance(asked.value, bool) or not isinstance(asked.value, int) or not isinstance(answer, int):
         return None
     if abs(answer - asked.value) == 1 or (asked.is_number and abs(answer - asked.value) == CIRCLE - 1):
         return Slip("next-frame", SLIPS["next-frame"]) if asked.is_frame else _off_by_one(asked)

@@ -159,9 +159,10 @@ def _read_answers(file: File | None, gates: list[Gate]) -> Mapping[str, Any]:
 
 
 def _unknown_answers(exercise: Exercise, answers: Mapping[str, Any]) -> Iterator[str]:
-    known = [item.id for item in exercise.items]
-    for key in [key for key in answers if key not in known][:MOST_UNKNOWN]:
-        near = difflib.get_close_matches(key[:100], known, 1)
+    asked = [item.id for item in exercise.items if isinstance(item.check, Question)]
+    seen = [item.id for item in exercise.visible() if isinstance(item.check, Question)]
+    for key in [key for key in answers if key not in asked][:MOST_UNKNOWN]:
+        near = difflib.get_close_matches(key[:100], seen, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         yield printable(f"there is no question {key[:100]!r}{hint}")
 
@@ -189,7 +190,7 @@ def _judged(item: Item, needs: Mapping[str, Result], exercise: Exercise, work: W
     """Skipped where a prerequisite failed; of one whose prerequisite is inconclusive only a failure stands."""
     failed = [name for name, result in needs.items() if result.status in ("fail", "skip")]
     if failed:
-        return Result("skip", "", f"not looked at: {failed[0]} must pass first")
+        return Result("skip", "", f"not looked at: {_told(failed[0], item, exercise)} must pass first")
     unclear = [name for name, result in needs.items() if result.status == "inconclusive"]
     if work is None:
         return Result("inconclusive", "", f"not looked at: {unclear[0]} is inconclusive")
@@ -197,8 +198,14 @@ def _judged(item: Item, needs: Mapping[str, Result], exercise: Exercise, work: W
     if unclear and result.status == "fail":
         return replace(result, share=0.0)
     if unclear:
-        return Result("inconclusive", "", f"can't be told: {unclear[0]} is inconclusive")
+        return Result("inconclusive", "", f"can't be told: {_told(unclear[0], item, exercise)} is inconclusive")
     return result
+
+
+def _told(name: str, item: Item, exercise: Exercise) -> str:
+    """A prerequisite by its id, unless the student sees the item and may not know that there is such a check."""
+    before = next((one.visibility for one in exercise.items if one.id == name), "visible")
+    return name if before in ("visible", item.visibility) or item.visibility == "hidden" else "another check"
 
 
 def _check(item: Item, exercise: Exercise, work: Work) -> Result:

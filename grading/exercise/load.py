@@ -112,7 +112,7 @@ def _uses(value: Any) -> tuple[Any, ...] | None:
 
 
 def _editions(value: Any) -> tuple[str, ...] | None:
-    good = isinstance(value, list) and len(value) <= MOST_EARLIER and all(line(entry) for entry in value)
+    good = isinstance(value, list) and len(value) <= MOST_EARLIER and all(line(entry) is not None for entry in value)
     return tuple(value) if good else None
 
 
@@ -139,6 +139,9 @@ def _check_texts(table: Table, exercise: Exercise) -> None:
     if exercise.uses and not {"host", "nonce"} & set(exercise.uses):
         fix = 'add "host" or "nonce": addresses and ports alone are soon those of somebody else'
         raise table.contradicts("individual", "has nothing by which a capture tells whose it is", fix)
+    if exercise.edition in exercise.earlier:
+        fix = "give the exercise a new edition each time"
+        raise table.contradicts("edition", f"{exercise.edition!r} is among individual.earlier", fix)
     for key, words in (("text", exercise.text), ("scenario", exercise.scenario or "")):
         try:
             filled = fill(words, exercise.bound or EXAMPLE) if exercise.uses else words

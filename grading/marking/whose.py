@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from analysis.names import canonical
 from analysis.report import Report
+from analysis.story import Story
 from analysis.text import printable, some
 from grading.exercise.individual import Individual, Use
 from grading.exercise.model import HandIn
@@ -70,7 +71,8 @@ def _marks(report: Report, owner: Owner) -> Iterator[Mark]:
     connections = story.connections if story else ()
     for use in owner.uses:
         if use == "host":
-            names = [name for name in dict.fromkeys(one.name for one in report.stories) if not _is_address(name)]
+            seen = (story,) if story and _has_word(story, owner) else report.stories
+            names = [name for name in dict.fromkeys(one.name for one in seen) if not _is_address(name)]
             is_right = story is not None and canonical(own.host) in story.names
             yield Mark(use, own.host, some(names, 5) if names else None, is_right)
         elif use == "nonce":
@@ -84,6 +86,11 @@ def _marks(report: Report, owner: Owner) -> Iterator[Mark]:
             found = {(connection.client.address, connection.server.address) for connection in connections}
             shown = some([" → ".join(pair) for pair in sorted(found)], 2) if found else None
             yield Mark(use, f"{own.client} → {own.server}", shown, (own.client, own.server) in found)
+
+
+def _has_word(story: Story, owner: Owner) -> bool:
+    """Whether the fetch is the student's by its word: then other names in the capture are those of other programs."""
+    return "nonce" in owner.uses and any(owner.own.nonce in exchange.target for exchange in story.exchanges)
 
 
 def _is_address(name: str) -> bool:
@@ -105,7 +112,7 @@ def _whose(report: Report, owner: Owner) -> str:
     seen = " ".join(seen_in(report))
     for edition, individual in owner.earlier.items():
         if individual.host in seen or individual.nonce in seen:
-            return f"this is your capture of the edition {edition}: "
+            return f"this is your capture of the edition {edition}: " if edition else "this is your earlier capture: "
     return ""
 
 

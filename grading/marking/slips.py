@@ -70,11 +70,11 @@ def diagnose(asked: Asked, answer: Any, written: Any) -> Slip | None:
     if isinstance(asked.value, bool) or not isinstance(asked.value, int) or not isinstance(answer, int):
         return None
     if abs(answer - asked.value) == 1 or (asked.is_number and abs(answer - asked.value) == CIRCLE - 1):
-        return Slip("next-frame", SLIPS["next-frame"]) if asked.is_frame else _off_by_one(asked)
+        return Slip("next-frame", SLIPS["next-frame"]) if asked.is_frame else _off_by_one(asked, answer - asked.value)
     form = other_form(asked)
     if form is not None and abs(answer - form) == 1:
         name = _form_name(asked)
-        return Slip(name, f"{SLIPS[name]}; and it is {_off_by_one(asked).text}")
+        return Slip(name, f"{SLIPS[name]}; and it is {_off_by_one(asked, answer - form).text}")
     if _counts_packets(asked, answer):
         return Slip("counts-packets", SLIPS["counts-packets"])
     return Slip("hex-as-decimal", SLIPS["hex-as-decimal"]) if _is_hex(written, asked.value) else None
@@ -98,25 +98,40 @@ def _form_name(asked: Asked) -> str:
     return "raw-for-relative" if asked.path.last in RAW_OF else "relative-for-raw"
 
 
-def _off_by_one(asked: Asked) -> Slip:
-    """Off by one, and, where a SYN or a FIN is just before that number, that it takes up one."""
-    which = _control_at(asked) if asked.is_number else ""
+def _off_by_one(asked: Asked, off: int) -> Slip:
+    """Off by one (or by all numbers but one, the other way), and, where a SYN or a FIN is between, that it counts."""
+    which = _control_at(asked, off if abs(off) == 1 else -1 if off > 0 else 1) if asked.is_number else ""
     said = f": the {which} {ONE_EACH}" if which else ""
     return Slip("off-by-one", SLIPS["off-by-one"] + said)
 
 
-def _control_at(asked: Asked) -> str:
-    """`SYN` or `FIN`, where one has the number asked for, or the one before it."""
+def _control_at(asked: Asked, off: int) -> str:
+    """`SYN` or `FIN`, where one takes up the number between the one asked for and the answer."""
     last = asked.path.last
     relative = asked.value if last in RAW_OF else other_form(asked)
+    if relative is None:
+        return ""
+    between, side = min(relative, relative + off), _side(asked)
     for segment in asked.facts.segments:
+        if side and segment["from"] != side:
+            continue
         flags = segment["flags"].split(",")
-        end = segment["seq"] + segment["len"]
-        if "FIN" in flags and relative in (end, end + 1):
+        if "FIN" in flags and between == segment["seq"] + segment["len"]:
             return "FIN"
-        if "SYN" in flags and relative in (segment["seq"], segment["seq"] + 1):
+        if "SYN" in flags and between == segment["seq"]:
             return "SYN"
     return ""
+
+
+def _side(asked: Asked) -> str:
+    """Whose numbers they are: a Seq its sender's, an Ack the other side's; empty where that isn't known."""
+    last = asked.path.last
+    if last in ISNS:
+        return last.partition("_")[0]
+    sender = asked.facts.at(with_last(asked.path, "from"))
+    if last.endswith("ack"):
+        return {"client": "server", "server": "client"}.get(sender, "")
+    return sender or ""
 
 
 def _counts_packets(asked: Asked, answer: int) -> bool:

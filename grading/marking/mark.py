@@ -108,7 +108,7 @@ def _read_capture(exercise: Exercise, file: File | None, owner: Owner | None, ga
         except InputError as error:
             problem = Result("inconclusive", expected, printable(str(error)), hint=printable(error.next_step))
         else:
-            problem = _too_long(capture, exercise.hand_in.frames, expected)
+            problem = _frames_problem(capture, exercise.hand_in.frames, expected)
             if problem is None:
                 return _report(capture, exercise, owner)
     assert problem is not None  # noqa: S101 - a file without a problem was read
@@ -126,8 +126,11 @@ def _file_problem(file: File | None, expected: str) -> Result | None:
     return None
 
 
-def _too_long(capture: Capture, most: int, expected: str) -> Result | None:
+def _frames_problem(capture: Capture, most: int, expected: str) -> Result | None:
     count = len(capture.frames)
+    if not count:
+        hint = "capture on the interface that the fetch uses, and end the capture before you copy its file"
+        return Result("inconclusive", expected, "it has no frame", hint=hint)
     if count <= most:
         return None
     found = f"it has {plural(count, 'frame')}; at most {most} are marked"
@@ -182,8 +185,9 @@ def _scored_items(exercise: Exercise, gates: list[Gate], work: Work | None) -> I
         needs |= {name: results[name] for name in item.depends_on}
         result = results[item.id] = _judged(item, needs, exercise, work)
         points = _points(item, result, exercise)
-        hint = item.hint if result.status in ("fail", "inconclusive") else ""
-        yield Scored(item.id, item.title, result, points, item.points, item.visibility, hint=hint)
+        scored = Scored(item.id, item.title, result, points, item.points, item.visibility, hint=item.hint)
+        is_answered = result.status in ("fail", "inconclusive") or (result.status == "skip" and result.expected)
+        yield scored if is_answered else replace(scored, hint="")  # a rule that had nothing to look at has its hint
 
 
 def _judged(item: Item, needs: Mapping[str, Result], exercise: Exercise, work: Work | None) -> Result:

@@ -49,7 +49,7 @@ def _lines(check: Scored, *, for_teacher: bool) -> Iterator[tuple[str, str]]:
     frames = f" [{'frame' if len(result.frames) == 1 else 'frames'} {listed(result.frames)}]" if result.frames else ""
     if result.found:
         yield "found", result.found + ("" if is_secret else frames)
-    if check.status in ("pass", "skip") or check.is_consequence:
+    if check.status == "pass" or check.is_consequence:
         return
     for hint in dict.fromkeys(filter(None, (result.hint, check.hint))):
         yield "hint", hint

@@ -144,7 +144,7 @@ def summary_line(grade: Grade, *, for_teacher: bool = False) -> str:
     count = len(grade.items) + grade.hidden[0]
     passed = sum(check.status == "pass" for check in shown)
     seen = "" if len(shown) == count else "visible "
-    if passed == len(shown) and all(check.status == "pass" for check in grade.visible):
+    if shown and passed == len(shown) and all(check.status == "pass" for check in grade.visible):
         said = f"all {seen}checks passed ({passed} of {count})"
     else:
         said = f"{passed} of {plural(len(shown), f'{seen}check')} passed"

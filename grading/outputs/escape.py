@@ -5,10 +5,11 @@ import unicodedata
 
 from analysis.text import printable
 
-MARKDOWN = re.compile(r"[\\`*_\[\]<>|~#&!@{}$]|^[-+=>]|(?<=^\d)[.)]|(?<=:)//|(?<=[wW]{3})\.")
-SPECIAL = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "@": "&#64;", "//": "\\/\\/"}
+MARKDOWN = re.compile(r"^ |^\d{1,9}[.)]|^[-+=>]|@+|//|(?<=[wW]{3})\.|[\\`*_\[\]<>|~#&!{}$]")
+SPECIAL = {"<": "&lt;", ">": "&gt;", "&": "&amp;", " ": "&#32;", "//": "\\/\\/"}
 MERMAID = re.compile(r"[^A-Za-z0-9 .,=()/?!+_'→←–-]")
 FORMULA = re.compile(r"[\s'\"]*[=+\-@\t\r\n＝＋－＠|%]")
+BEHIND_SEPARATOR = re.compile(r"([;,|][\s'\"]*)(?=[=+\-@＝＋－＠])")
 ILLEGAL_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0 §2.2, Char
 LONGEST_CELL = 2_000
 
@@ -18,7 +19,15 @@ def markdown(text: str) -> str:
 
     CommonMark §2.4 lets a backslash escape any ASCII punctuation, §2.5 has character references for the rest.
     """
-    return MARKDOWN.sub(lambda found: SPECIAL.get(found[0], f"\\{found[0]}"), printable(text))
+    return MARKDOWN.sub(_literal, printable(text))
+
+
+def _literal(found: re.Match[str]) -> str:
+    """What stands for itself. `@` as code: GitHub looks for names in what was rendered, where no escape is left."""
+    text = found[0]
+    if text[0] == "@":
+        return f"`{text}`"
+    return SPECIAL.get(text) or f"{text[:-1]}\\{text[-1]}"
 
 
 def markdown_code(text: str) -> str:
@@ -42,8 +51,11 @@ def mermaid(text: str) -> str:
 
 
 def csv_cell(text: str) -> str:
-    """`text` as a cell that no spreadsheet takes for a formula: an apostrophe before it (OWASP, CSV injection)."""
-    shown = printable(text)[:LONGEST_CELL]
+    """`text` as a cell that no spreadsheet takes for a formula: an apostrophe before it (OWASP, CSV injection).
+
+    The same behind what is a separator elsewhere: where decimals have commas, spreadsheets split at semicolons.
+    """
+    shown = BEHIND_SEPARATOR.sub(r"\1'", printable(text)[:LONGEST_CELL])
     return f"'{shown}" if FORMULA.match(shown) or (not shown.isascii() and _is_formula(shown)) else shown
 
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from analysis.text import printable
+from analysis.text import json_without_commands, printable
 from grading.exercise.model import Exercise
 from grading.marking.grade import Grade, summary_line, total
 from grading.outputs.views import Shown, score_text, shown
@@ -26,7 +26,7 @@ def gradescope(grade: Grade, exercise: Exercise) -> str:
     }
     tests = [_test(by_id.get(one.check.id, one)) for one in shown(grade, for_teacher=True)]
     entries = ",\n  ".join(map(json.dumps, tests))
-    return json.dumps(values)[:-1] + ',\n "tests": [\n  ' + entries + "\n ]}\n"
+    return json_without_commands(json.dumps(values)[:-1] + ',\n "tests": [\n  ' + entries + "\n ]}\n")
 
 
 def _test(one: Shown) -> dict[str, Any]:

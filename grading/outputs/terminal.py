@@ -56,7 +56,10 @@ def class_text(grades: Sequence[Grade], exercise: Exercise, style: Style) -> str
 
 def _student(grade: Grade, width: int, style: Style) -> list[str]:
     name = printable(grade.student)
-    name = name if columns(name) <= LONGEST_ID else name[: LONGEST_ID - 1] + "…"
+    if columns(name) > LONGEST_ID:
+        while columns(name) >= LONGEST_ID:  # some characters take two columns
+            name = name[:-1]
+        name += "…"
     words = missed(grade)
     mark = MARKS[grade.status]
     head = f"{mark} {name}{' ' * (width - columns(name))}  "

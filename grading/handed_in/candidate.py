@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 MOST_FILES = 1_000  # of one submission that are looked at
+LONGEST_NAME = 120
 
 
 class ReadError(Exception):
@@ -19,6 +20,11 @@ class Candidate:
     size: int
     read: Callable[[int], bytes]
     problem: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The name as it is said: an archive may have names of 64 kB."""
+        return self.name if len(self.name) <= LONGEST_NAME else f"{self.name[: LONGEST_NAME // 2]}…{self.name[-20:]}"
 
     @property
     def base(self) -> str:

@@ -12,6 +12,7 @@ from grading.exercise.individual import canonical_student
 EXTENSIONS = (".pcap", ".pcapng", ".cap", ".toml", ".txt", ".gz", ".zip", ".json", ".csv", ".log")
 PART = re.compile(r"[-_. ](?:capture|answers|trace)$", re.IGNORECASE)  # alice-capture.pcap, alice_answers.toml
 NOT_HANDED_IN = (".md", ".csv", ".xlsx", ".ods", ".html", ".ini", ".db", ".xml")  # what teachers and systems keep there
+NOISE = ("__MACOSX", ".DS_Store", ".gitkeep", ".gitignore", ".git")
 MOST_STUDENTS = 100_000
 
 
@@ -45,9 +46,11 @@ def find_entries(folder: Path, roster: tuple[str, ...] = ()) -> tuple[tuple[Entr
     left: list[str] = []
     for path in _entries(folder):
         student = student_of(path)
-        if path.name.startswith((".", "__MACOSX")):
+        if path.name in NOISE:
             continue
-        if path.is_dir():
+        if path.name.startswith("."):
+            left.append(path.name)
+        elif path.is_dir():
             parts.setdefault(student, _Parts()).folders.append(path)
         elif path.suffix.lower() in NOT_HANDED_IN and student not in parts:
             left.append(path.name)

@@ -21,6 +21,7 @@ from grading.handed_in.submission import File, Submission
 DEEPEST = 4
 CAPTURE_ENDINGS = (".pcap", ".pcapng", ".cap")
 MOST_ANSWERS = 64_000  # bytes
+MOST_NOTES, LONGEST_NOTE = 10, 300
 
 
 def read_submission(entry: Entry, exercise: Exercise) -> Submission:
@@ -40,7 +41,16 @@ def _read_entry(entry: Entry, exercise: Exercise, candidates: list[Candidate], n
     answers = None
     if exercise.kind == "answers":
         answers = _pick(candidates, exercise.hand_in.answers, _is_toml, MOST_ANSWERS, notes)
-    return Submission(entry.student, capture, answers, tuple(map(printable, notes)))
+    return Submission(entry.student, capture, answers, tuple(_few(notes)))
+
+
+def _few(notes: list[str]) -> Iterator[str]:
+    """The first notes, each cut to a length: an archive may give reason for thousands."""
+    for note in notes[:MOST_NOTES]:
+        text = printable(note)
+        yield text if len(text) <= LONGEST_NOTE else f"{text[: LONGEST_NOTE - 1]}…"
+    if len(notes) > MOST_NOTES:
+        yield f"and {len(notes) - MOST_NOTES} more such things"
 
 
 def _candidates(entry: Entry, notes: list[str], opened: ExitStack) -> Iterator[Candidate]:
@@ -74,8 +84,12 @@ def _in_folder(folder: Path, notes: list[str]) -> Iterator[Candidate]:
                 notes.append(f"more than {MOST_FILES} files: the rest was not looked at")
                 return
             if one.is_dir(follow_symlinks=False):
-                if not one.name.startswith((".", "__MACOSX")) and len(path.relative_to(folder).parts) < DEEPEST:
+                if one.name.startswith((".", "__MACOSX")):
+                    continue
+                if len(path.relative_to(folder).parts) < DEEPEST:
                     todo.append(path)
+                else:
+                    notes.append(f"{name} is a folder in folders in folders: not looked into")
             elif not one.name.startswith("."):
                 yield from _in_file(path, name, notes)
 
@@ -115,12 +129,12 @@ def _pick(
     if not alike:
         return _misfit(candidates, wanted)
     if len(alike) > 1:
-        names = some([one.name for one in alike])
+        names = some([one.shown for one in alike])
         what = f"{plural(len(alike), 'file')} could be the {_stem(wanted)}: {names}"
         return File(names, problem=what, next_step=f"hand in one, called {wanted}")
     (found,) = alike
     if _stem(found.base) != _stem(wanted):
-        notes.append(f"{found.name} was taken for the {_stem(wanted)}; it should be called {wanted}")
+        notes.append(f"{found.shown} was taken for the {_stem(wanted)}; it should be called {wanted}")
     return _load(found, limit)
 
 
@@ -139,22 +153,27 @@ def _misfit(candidates: list[Candidate], wanted: str) -> File | None:
 
 
 def _load(one: Candidate, limit: int) -> File:
+    name = one.shown
     if one.problem:
-        return File(one.name, problem=one.problem, next_step="hand it in again")
+        return File(name, problem=one.problem, next_step="hand it in again")
     if one.size > limit:
-        what = f"{one.name} has {one.size:,} bytes; at most {limit:,} are marked"
-        return File(one.name, size=one.size, problem=what, next_step="capture the one fetch alone, and nothing else")
+        what = f"{name} has {one.size:,} bytes; at most {limit:,} are marked"
+        return File(name, size=one.size, problem=what, next_step=_smaller(one))
     try:
         content = one.read(limit + 1)
     except ReadError as error:
-        return File(one.name, size=one.size, problem=str(error), next_step="hand it in again")
+        return File(name, size=one.size, problem=str(error), next_step="hand in the file itself")
     except OSError as error:
-        what = f"{one.name} can't be read: {error.strerror}"
-        return File(one.name, size=one.size, problem=what, next_step="hand it in again")
+        what = f"{name} can't be read: {error.strerror}"
+        return File(name, size=one.size, problem=what, next_step="hand it in again")
     if len(content) > limit:
-        what = f"{one.name} is larger than it says: more than {limit:,} bytes"
-        return File(one.name, size=len(content), problem=what, next_step="hand in the file itself")
-    return File(one.name, content, len(content), sha256=hashlib.sha256(content).hexdigest())
+        what = f"{name} is larger than it says: more than {limit:,} bytes"
+        return File(name, size=len(content), problem=what, next_step="hand in the file itself")
+    return File(name, content, len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def _smaller(one: Candidate) -> str:
+    return "hand in the answers alone" if _is_toml(one) else "capture the one fetch alone, and nothing else"
 
 
 def _stem(name: str) -> str:

@@ -6,17 +6,17 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from grading.handed_in.candidate import MOST_FILES, Candidate, ReadError, nothing
+from grading.handed_in.candidate import LONGEST_NAME, MOST_FILES, Candidate, ReadError, nothing
 
 LARGEST = 50_000_000  # bytes of an archive
 ENCRYPTED = 0x1  # the flag: APPNOTE 4.4.4
 STEP = 1 << 16
-
-
 DAMAGE = (
     OSError,
+    MemoryError,  # LZMA says how much it wants, and may want 4 GB
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
@@ -39,7 +39,8 @@ def zip_candidates(path: Path, notes: list[str], opened: ExitStack) -> Iterator[
             return
         archive = opened.enter_context(zipfile.ZipFile(path))
     except DAMAGE as error:
-        yield Candidate(path.name, 0, nothing, f"{path.name} is no zip that can be read: {error}")
+        what = str(error.strerror if isinstance(error, OSError) else error)
+        yield Candidate(path.name, 0, nothing, f"{path.name} is no zip that can be read: {what}")
         return
     infos = archive.infolist()
     for info in infos[:MOST_FILES]:
@@ -51,26 +52,28 @@ def zip_candidates(path: Path, notes: list[str], opened: ExitStack) -> Iterator[
 def _entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, notes: list[str]) -> Iterator[Candidate]:
     parts = PurePosixPath(info.filename.replace("\\", "/")).parts
     mode = info.external_attr >> 16
+    one = Candidate(info.filename, info.file_size, lambda most: _read_entry(archive, info, most))
     if info.is_dir() or not parts or parts[0] == "__MACOSX" or parts[-1].startswith("."):
         return
     if ".." in parts or parts[0] == "/" or parts[0].endswith(":"):
-        notes.append(f"{info.filename} points out of the archive: not read")
+        notes.append(f"{one.shown} points out of the archive: not read")
     elif mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         kind = "a link: not followed" if stat.S_ISLNK(mode) else "no regular file: not read"
-        notes.append(f"{info.filename} is {kind}")
+        notes.append(f"{one.shown} is {kind}")
     elif info.flag_bits & ENCRYPTED:
-        yield Candidate(info.filename, info.file_size, nothing, f"{info.filename} needs a password")
+        yield replace(one, read=nothing, problem=f"{one.shown} needs a password")
     else:
-        yield Candidate(info.filename, info.file_size, lambda most: _read_entry(archive, info, most))
+        yield one
 
 
 def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
     """At most `most` bytes of an entry, whatever it says of its size."""
-    content = b""
+    content = bytearray()
     try:
         with archive.open(info) as file:
             while len(content) < most and (piece := file.read(min(STEP, most - len(content)))):
                 content += piece
     except DAMAGE as error:
-        raise ReadError(f"{info.filename} can't be unpacked: {error}") from None
-    return content
+        why = str(error) if len(str(error)) <= LONGEST_NAME else type(error).__name__
+        raise ReadError(f"{Candidate(info.filename, 0, nothing).shown} can't be unpacked: {why}") from None
+    return bytes(content)

@@ -24,7 +24,7 @@ from grading.outputs.gradescope import gradescope
 from grading.outputs.report import report_json
 from grading.outputs.student_page import student_page
 
-SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,59}(?<!\.)")
+SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,59}(?<!\.)(?<!-[0-9a-f]{12})")  # nor what stands for another id
 DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)  # no file names on Windows
 
 

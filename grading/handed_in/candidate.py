@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from analysis.text import printable
+
 MOST_FILES = 1_000  # of one submission that are looked at
 LONGEST_NAME = 120
 
@@ -23,8 +25,9 @@ class Candidate:
 
     @property
     def shown(self) -> str:
-        """The name as it is said: an archive may have names of 64 kB."""
-        return self.name if len(self.name) <= LONGEST_NAME else f"{self.name[: LONGEST_NAME // 2]}…{self.name[-20:]}"
+        """The name as it is said: printable, and cut to a length: an archive may have names of 64 kB."""
+        text = printable(self.name)
+        return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 21]}…{text[-20:]}"
 
     @property
     def base(self) -> str:

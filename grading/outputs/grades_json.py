@@ -22,8 +22,14 @@ def grades_json(grades: Sequence[Grade], exercise: Exercise) -> Iterator[str]:
     }
     yield json.dumps(head)[:-1] + ',\n "grades": ['
     for number, grade in enumerate(grades):
-        yield json_without_commands(("," if number else "") + "\n  " + json.dumps(grade_values(grade)))
+        entry = json.dumps({**grade_values(grade), "student": whole(grade.student)})
+        yield json_without_commands(("," if number else "") + "\n  " + entry)
     yield "\n ]}\n"
+
+
+def whole(text: str) -> str:
+    r"""`text` without halves of characters (RFC 8259 §8.2): bytes of a file's name that are no UTF-8 as \udcXX."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def grade_values(grade: Grade) -> dict[str, Any]:

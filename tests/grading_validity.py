@@ -15,6 +15,7 @@ import jsonschema_rs
 
 from analysis.text import printable
 from grading.classes.folder import safe_name
+from grading.outputs.grades_json import whole
 from tests.conftest import HERE
 from tests.grading_markdown import check_page
 
@@ -89,20 +90,20 @@ def check(out: Path, students: Iterable[str], secrets: Sequence[str] = ()) -> li
 
     `secrets`: words that no student may be told, beside the titles of hidden checks.
     """
-    wanted = set(students)
+    wanted = {whole(student): student for student in students}
     values = read_json(out / "grades.json", "grades")
     grades: list[dict[str, Any]] = values["grades"]
-    assert {grade["student"] for grade in grades} == wanted
+    assert {grade["student"] for grade in grades} == wanted.keys()
     assert len(grades) == len(wanted)
-    title = values["exercise"]["title"]
+    title, edition = values["exercise"]["title"], values["exercise"]["edition"]
     titles = {check["title"]: check for grade in grades for check in grade["checks"]}
     check_page(_text(out / "class.md"), titles, f"{title}: the class")
     check_page(_text(out / "summary.md"), titles)
     check_csv((out / "class.csv").read_bytes().decode("utf-8"), grades)
     check_junit(out / "junit.xml", len(grades))
     for grade in grades:
-        _check_student(out, grade, title, [*titles], secrets)
-    _check_nothing_else(out, grades)
+        _check_student(out, wanted[grade["student"]], grade, f"{title} ({edition})" if edition else title, [*titles], secrets)
+    _check_nothing_else(out, [*wanted.values()])
     return grades
 
 
@@ -126,9 +127,11 @@ def _no_constant(name: str) -> None:
     raise AssertionError(f"{name} is no JSON")
 
 
-def _check_student(out: Path, grade: dict[str, Any], title: str, titles: list[str], secrets: Sequence[str]) -> None:
-    name = safe_name(grade["student"])
-    first = f"{title}: {printable(grade['student'])}"
+def _check_student(
+    out: Path, student: str, grade: dict[str, Any], title: str, titles: list[str], secrets: Sequence[str]
+) -> None:
+    name = safe_name(student)
+    first = f"{title}: {printable(student)}"
     feedback = _text(out / "students" / name / "feedback.md")
     check_page(feedback, titles, first)
     check_page(_text(out / "teacher" / f"{name}.md"), titles, first)
@@ -144,13 +147,13 @@ def _check_student(out: Path, grade: dict[str, Any], title: str, titles: list[st
     hidden = {check["title"] for check in grade["checks"]} - visible
     for text in told:
         shown = [word for word in (*hidden, *secrets) if word in text]
-        assert not shown, (grade["student"], shown)
+        assert not shown, (student, shown)
 
 
-def _check_nothing_else(out: Path, grades: list[dict[str, Any]]) -> None:
+def _check_nothing_else(out: Path, students: list[str]) -> None:
     """No file of nobody, none that is half written, no two students with one."""
-    names = {safe_name(grade["student"]) for grade in grades}
-    assert len(names) == len(grades)
+    names = {safe_name(student) for student in students}
+    assert len(names) == len(students)
     assert {path.name for path in (out / "students").iterdir()} == names
     assert {path.name for path in (out / "gradescope").iterdir()} == {f"{name}.json" for name in names}
     pages = {path.name for path in (out / "teacher").iterdir()}

@@ -127,7 +127,11 @@ def _pick(
     named = [one for one in named if one.base.lower() == wanted.lower()] or [one for one in named if is_kind(one)]
     alike = _topmost(named or [one for one in candidates if is_kind(one)])
     if not alike:
-        return _misfit(candidates, wanted)
+        misfit = _misfit(candidates, wanted)
+        if misfit is None and candidates:
+            names = some([one.shown for one in candidates], 4)
+            notes.append(f"what was handed in has no {_stem(wanted)}: {names}")
+        return misfit
     if len(alike) > 1:
         names = some([one.shown for one in alike])
         what = f"{plural(len(alike), 'file')} could be the {_stem(wanted)}: {names}"

@@ -39,7 +39,7 @@ def zip_candidates(path: Path, notes: list[str], opened: ExitStack) -> Iterator[
             return
         archive = opened.enter_context(zipfile.ZipFile(path))
     except DAMAGE as error:
-        what = str(error.strerror if isinstance(error, OSError) else error)
+        what = str(error.strerror) if isinstance(error, OSError) else _why(error)
         yield Candidate(path.name, 0, nothing, f"{path.name} is no zip that can be read: {what}")
         return
     infos = archive.infolist()
@@ -74,6 +74,13 @@ def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> b
             while len(content) < most and (piece := file.read(min(STEP, most - len(content)))):
                 content += piece
     except DAMAGE as error:
-        why = str(error) if len(str(error)) <= LONGEST_NAME else type(error).__name__
-        raise ReadError(f"{Candidate(info.filename, 0, nothing).shown} can't be unpacked: {why}") from None
+        raise ReadError(f"{Candidate(info.filename, 0, nothing).shown} can't be unpacked: {_why(error)}") from None
     return bytes(content)
+
+
+def _why(error: Exception) -> str:
+    """The reason in words: some errors have none, others have names of files in them, which may be long."""
+    if isinstance(error, MemoryError):
+        return "it takes too much memory"
+    text = str(error)
+    return "the archive is damaged" if isinstance(error, OSError) or not 0 < len(text) <= LONGEST_NAME else text

@@ -175,8 +175,10 @@ def _plain(value: Any) -> str:
         return TOO_LONG if isinstance(value, int) and abs(value) >= 1 << 64 else str(value)
     except ValueError:
         return TOO_LONG
+    except RecursionError:
+        return "tables within tables"
 
 
 def _cut(text: str) -> str:
-    text = printable(text)
+    text = printable(text) if text.strip() else f"{text!r}"  # or it would look as if nothing was found
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"

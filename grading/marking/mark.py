@@ -21,6 +21,7 @@ from grading.marking.whose import Owner, judge_owner, judge_time, seen_in
 from lab.toml.table import read_table
 
 MOST_UNKNOWN = 10
+MOST_DOTS = 500  # in a line of answers
 ANSWERS_PAGE = "the exercise"
 
 
@@ -147,7 +148,7 @@ def _report(capture: Capture, exercise: Exercise, owner: Owner | None) -> Report
 
 def _read_answers(file: File | None, gates: list[Gate]) -> Mapping[str, Any]:
     expected = "answers, as TOML"
-    problem = _file_problem(file, expected)
+    problem = _file_problem(file, expected) or _too_deep(file, expected)
     if problem is None and file is not None:
         try:
             answers = read_table(Path(file.name), file.content, ANSWERS_PAGE, InputError).left
@@ -159,6 +160,14 @@ def _read_answers(file: File | None, gates: list[Gate]) -> Mapping[str, Any]:
     assert problem is not None  # noqa: S101 - a file without a problem was read
     gates.append(Gate("answers", "The answers can be read", problem))
     return {}
+
+
+def _too_deep(file: File | None, expected: str) -> Result | None:
+    """What is wrong with keys of keys of keys: the time that it takes to read them grows with the square of them."""
+    if file is None or all(line.count(b".") <= MOST_DOTS for line in file.content.splitlines()):
+        return None
+    found = f"{printable(file.name)} has a line with more than {MOST_DOTS} dots"
+    return Result("fail", expected, found, hint='an answer is a line such as: who = "client"')
 
 
 def _unknown_answers(exercise: Exercise, answers: Mapping[str, Any]) -> Iterator[str]:

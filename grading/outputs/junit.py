@@ -57,7 +57,7 @@ def _case(one: Shown, suite: str) -> ET.Element:
     case = ET.Element("testcase", classname=suite, name=xml(f"{check.id}: {check.title}"), time="0")
     body = "\n".join(xml(f"{label}: {text}") for label, text in (("points", one.points), *one.lines) if text)
     body = "\n".join((body, *map(xml, one.details)))
-    message = xml(check.result.found)
+    message = xml(check.result.found) or check.status
     if check.status == "skip":
         ET.SubElement(case, "skipped", message=message).text = body
     elif check.status == "fail":

@@ -85,7 +85,7 @@ def validator(name: str) -> Any:
     return jsonschema_rs.Draft202012Validator(schema)
 
 
-def check(out: Path, students: Iterable[str], secrets: Sequence[str] = ()) -> list[dict[str, Any]]:
+def check_folder(out: Path, students: Iterable[str], secrets: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Look at all that is in `out`: each of `students` has a result everywhere; the grades as they are in grades.json.
 
     `secrets`: words that no student may be told, beside the titles of hidden checks.
@@ -101,8 +101,9 @@ def check(out: Path, students: Iterable[str], secrets: Sequence[str] = ()) -> li
     check_page(_text(out / "summary.md"), titles)
     check_csv((out / "class.csv").read_bytes().decode("utf-8"), grades)
     check_junit(out / "junit.xml", len(grades))
+    heading = f"{title} ({edition})" if edition else title
     for grade in grades:
-        _check_student(out, wanted[grade["student"]], grade, f"{title} ({edition})" if edition else title, [*titles], secrets)
+        _check_student(out, wanted[grade["student"]], grade, heading, [*titles], secrets)
     _check_nothing_else(out, [*wanted.values()])
     return grades
 
@@ -176,7 +177,7 @@ def check_csv(text: str, grades: list[dict[str, Any]]) -> None:
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
             for cell in row:
                 wide = unicodedata.normalize("NFKC", cell)
-                is_safe = cell.startswith("'") or not (FORMULA.match(cell) or FORMULA.match(wide))
+                is_safe = cell.lstrip(' "').startswith("'") or not (FORMULA.match(cell) or FORMULA.match(wide))
                 assert is_safe, (delimiter, cell)
 
 

@@ -137,6 +137,9 @@ def _pick(
         what = f"{plural(len(alike), 'file')} could be the {_stem(wanted)}: {names}"
         return File(names, problem=what, next_step=f"hand in one, called {wanted}")
     (found,) = alike
+    rest = [one.shown for one in candidates if one not in alike and is_kind(one)]
+    if rest:
+        notes.append(f"{found.shown} was marked; not marked: {some(rest, 3)}")
     if _stem(found.base) != _stem(wanted):
         notes.append(f"{found.shown} was taken for the {_stem(wanted)}; it should be called {wanted}")
     return _load(found, limit)

@@ -1,0 +1,368 @@
+"""Hostile students by the thousand, and one by one: a clear finding or a refusal, and never a batch that ends."""
+
+import gzip
+import os
+import stat
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from grading.bench.fetch import fetch as own_fetch
+from grading.classes.folder import safe_name
+from grading.exercise.individual import derive, read_key
+from grading.exercise.load import load_exercise
+from grading.handed_in.find import Entry, find_entries
+from grading.handed_in.read import read_submission
+from grading.marking.grade import Grade
+from grading.marking.mark import mark
+from tests import hostile_exercises, hostile_zips
+from tests.conftest import HERE
+from tests.craft import fetch, pcap
+from tests.grading_validity import check_folder, check_github, read_json
+from tests.hostile_answers import ANSWERS
+from tests.hostile_class import make_class
+from tests.test_lab import INVOKE
+
+STUDENTS = 500  # of each of the two exercises
+WHOLE = pcap(fetch())
+TEXTS = {"capture": hostile_exercises.CAPTURE, "answers": hostile_exercises.ANSWERS}
+
+
+def exercise_file(folder: Path, kind: str) -> Path:
+    path = folder / f"{kind}.toml"
+    path.write_text(TEXTS[kind])
+    return path
+
+
+def grade(submissions: Path, exercise: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run `invoke grade` on a class."""
+    folders = ["--submissions", str(submissions), "--exercise", str(exercise), "--out", str(out)]
+    command = [*INVOKE, "grade", *folders, *options]
+    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=120)
+
+
+# --- a thousand ---
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A class that was marked: who is in it, the folder of its results, how the command ended."""
+
+    students: set[str]
+    out: Path
+    done: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module", params=["capture", "answers"])
+def hostile_class(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Marked:
+    folder = tmp_path_factory.mktemp(request.param)
+    students = make_class(folder / "submissions", STUDENTS, seed=len(request.param))
+    exercise = exercise_file(folder, request.param)
+    done = grade(folder / "submissions", exercise, folder / "out", "--jobs", "2", "--github")
+    return Marked(students, folder / "out", done)
+
+
+@pytest.mark.xdist_group("hostile class")
+def test_a_class_of_hostile_students_is_marked_to_its_end_and_no_output_does_harm(hostile_class: Marked) -> None:
+    assert hostile_class.done.returncode == 0, hostile_class.done.stdout[-2_000:] + hostile_class.done.stderr[-2_000:]
+    assert "Traceback" not in hostile_class.done.stderr
+    assert len(hostile_class.students) == STUDENTS
+    grades = check_folder(hostile_class.out, hostile_class.students, hostile_exercises.SECRETS)
+    at_fault = [(one["student"], one["flags"]) for one in grades if one["checks"][0]["id"] == "grader"]
+    assert at_fault == []
+    assert {one["status"] for one in grades} >= {"fail", "inconclusive"}
+    assert len(check_github(hostile_class.done.stdout)) == 10
+
+
+@pytest.mark.xdist_group("hostile class")
+def test_whatever_was_wrong_the_student_is_told_what_and_what_to_do(hostile_class: Marked) -> None:
+    for one in read_json(hostile_class.out / "grades.json", "grades")["grades"]:
+        for gate in (part for part in one["checks"] if part["is_gate"] and part["status"] != "pass"):
+            result = gate["result"]
+            assert result["found"].strip()
+            assert not result["found"].rstrip().endswith(":")
+            assert result["hint"].strip(), gate
+
+
+# --- one by one ---
+
+
+def graded(path: Path, kind: str = "capture") -> Grade:
+    """The grade of what one student handed in at `path`."""
+    exercise = load_exercise(exercise_file(path.parent, kind))
+    if path.is_dir():
+        entry = Entry("alice", folders=(path,))
+    else:
+        entry = Entry("alice", zips=(path,)) if path.suffix == ".zip" else Entry("alice", files=(path,))
+    return mark(exercise, read_submission(entry, exercise)).grade
+
+
+def said(one: Grade, gate: str) -> tuple[str, str, str]:
+    """The status of a gate; all that is said of it and around it; the next step."""
+    check = next(check for check in one.checks if check.id == gate)
+    return check.status, " ".join((*one.notes, check.result.found)), check.result.hint
+
+
+def folder_of(path: Path, **files: bytes) -> None:
+    path.mkdir()
+    for name, data in files.items():
+        (path / name.replace("__", ".")).write_bytes(data)
+
+
+def truncate(path: Path) -> None:
+    folder_of(path, capture__pcap=WHOLE)
+    os.truncate(path / "capture.pcap", 10 << 30)
+
+
+def link(path: Path) -> None:
+    path.mkdir()
+    (path / "capture.pcap").symlink_to("/etc/passwd")
+
+
+def pipe(path: Path) -> None:
+    path.mkdir()
+    os.mkfifo(path / "capture.pcap")
+
+
+def socket(path: Path) -> None:
+    path.mkdir()
+    os.mknod(path / "capture.pcap", stat.S_IFSOCK | 0o600)
+
+
+def deep(path: Path) -> None:
+    (path / "a/b/c/d/e").mkdir(parents=True)
+    (path / "a/b/c/d/e/capture.pcap").write_bytes(WHOLE)
+
+
+BAD_FOLDERS: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
+    "nothing at all": (Path.mkdir, "fail", "nothing of the kind was handed in", "hand in capture.pcap"),
+    "an empty file": (lambda path: folder_of(path, capture__pcap=b""), "inconclusive", "is empty", "once more"),
+    "two captures": (
+        lambda path: folder_of(path, a__pcap=WHOLE, b__pcapng=WHOLE),
+        *("inconclusive", "2 files could be the capture: a.pcap, b.pcapng", "hand in one, called capture.pcap"),
+    ),
+    "a document": (
+        lambda path: folder_of(path, report__docx=b"PK"),
+        "inconclusive",
+        "report.docx: is no capture",
+        "hand in",
+    ),
+    "two documents": (
+        lambda path: folder_of(path, a__png=b"x", b__png=b"x"),
+        *("fail", "what was handed in has no capture: a.png, b.png", "hand in capture.pcap"),
+    ),
+    "what tcpdump printed": (
+        lambda path: folder_of(path, capture__pcap=b"12:00 IP 10.0.0.1 > 10.0.0.2: Flags [S]\n"),
+        *("inconclusive", "is text", "tcpdump -w"),
+    ),
+    "ten gigabytes": (
+        truncate,
+        "inconclusive",
+        "10,737,418,240 bytes; at most 1,000,000",
+        "capture the one fetch alone",
+    ),
+    "a link to the passwords": (link, "fail", "capture.pcap is a link: not followed", "hand in capture.pcap"),
+    "a pipe that nobody writes to": (pipe, "fail", "no regular file: not read", "hand in capture.pcap"),
+    "a socket": (socket, "fail", "no regular file: not read", "hand in capture.pcap"),
+    "a folder too deep": (deep, "fail", "a/b/c/d is a folder in folders", "hand in capture.pcap"),
+    "a gzip bomb": (
+        lambda path: folder_of(path, capture__pcap=gzip.compress(bytes(100_000_000), 1)),
+        *("inconclusive", "unpacks to more than", "gunzip"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "status", "what", "next_step"), BAD_FOLDERS.values(), ids=BAD_FOLDERS)
+def test_a_bad_folder_has_a_clear_finding(
+    make: Callable[[Path], None], status: str, what: str, next_step: str, tmp_path: Path
+) -> None:
+    make(tmp_path / "alice")
+    found = said(graded(tmp_path / "alice"), "capture")
+    assert found[0] == status
+    assert what in found[1]
+    assert next_step in found[2]
+
+
+BAD_ZIPS = {
+    hostile_zips.links: ("fail", "capture.pcap is a link: not followed"),
+    hostile_zips.device: ("fail", "no regular file: not read"),
+    hostile_zips.points_out: ("fail", "../capture.pcap points out of the archive: not read"),
+    hostile_zips.bomb: ("inconclusive", "30,000,000 bytes; at most 1,000,000 are marked"),
+    hostile_zips.bomb_that_lies: ("inconclusive", "can't be unpacked: Bad CRC-32"),
+    hostile_zips.nested: ("inconclusive", "capture.zip: is a zip archive, no capture"),
+    hostile_zips.encrypted: ("inconclusive", "capture.pcap needs a password"),
+    hostile_zips.wrong_crc: ("inconclusive", "Bad CRC-32"),
+    hostile_zips.unknown_method: ("inconclusive", "compression method is not supported"),
+    hostile_zips.duplicates: ("inconclusive", "2 files could be the capture"),
+    hostile_zips.many: ("inconclusive", "more than 1000 files in alice.zip: the rest was not looked at"),
+    hostile_zips.long_names: ("fail", "and 10 more such things"),
+    hostile_zips.truncated: ("inconclusive", "is no zip that can be read"),
+    hostile_zips.tail_alone: ("inconclusive", "can't be"),
+    hostile_zips.no_zip: ("inconclusive", "is no zip that can be read"),
+    hostile_zips.empty: ("fail", "nothing of the kind"),
+}
+
+
+@pytest.mark.parametrize("make", BAD_ZIPS, ids=lambda make: make.__name__)
+def test_a_bad_archive_has_a_clear_finding(make: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    (tmp_path / "alice.zip").write_bytes(make(WHOLE))
+    found = said(graded(tmp_path / "alice.zip"), "capture")
+    status, what = BAD_ZIPS[make]
+    assert found[0] == status
+    assert what in found[1]
+    assert found[2]
+    assert len("".join(found)) < 5_000
+
+
+def test_every_bad_archive_is_tried() -> None:
+    by_themselves = {hostile_zips.lzma_of_4_gb, hostile_zips.overlapping, hostile_zips.hostile_names}
+    assert {*BAD_ZIPS, *by_themselves, hostile_zips.honest, hostile_zips.lzma} == {*hostile_zips.ZIPS}
+
+
+@pytest.mark.parametrize("make", [hostile_zips.honest, hostile_zips.lzma])
+def test_an_honest_archive_is_marked_like_a_folder(make: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    (tmp_path / "alice.zip").write_bytes(make(WHOLE))
+    assert graded(tmp_path / "alice.zip").status == "pass"
+
+
+@pytest.mark.parametrize("make", [hostile_zips.overlapping, hostile_zips.lzma_of_4_gb, hostile_zips.hostile_names])
+def test_an_archive_that_may_be_read_or_not_is_one_or_the_other(make: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    (tmp_path / "alice.zip").write_bytes(make(WHOLE))
+    found = graded(tmp_path / "alice.zip")
+    assert found.status == "pass" or said(found, "capture")[0] == "inconclusive"
+
+
+def test_nothing_of_an_archive_is_written_to_disk(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for make in hostile_zips.ZIPS:
+        (tmp_path / "in" / f"{make.__name__}.zip").write_bytes(make(WHOLE))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    exercise = load_exercise(exercise_file(tmp_path, "capture"))
+    for entry in find_entries(tmp_path / "in")[0]:
+        read_submission(entry, exercise)
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert after.keys() - before.keys() == {tmp_path / "capture.toml"}
+
+
+def test_a_second_capture_beside_the_one_with_the_right_name_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    folder_of(tmp_path / "alice", capture__pcap=WHOLE, capture__pcapng=WHOLE, other__pcap=WHOLE)
+    found = graded(tmp_path / "alice")
+    assert found.status == "pass"
+    assert found.notes == ("capture.pcap was marked; not marked: capture.pcapng, other.pcap",)
+
+
+def test_a_misnamed_capture_is_marked_and_the_student_told(tmp_path: Path) -> None:
+    folder_of(tmp_path / "alice", my_trace__pcapng=WHOLE)
+    found = graded(tmp_path / "alice")
+    assert found.status == "pass"
+    assert found.notes == ("my_trace.pcapng was taken for the capture; it should be called capture.pcap",)
+
+
+@pytest.mark.parametrize("answers", ANSWERS.values(), ids=ANSWERS)
+def test_bad_answers_cost_their_own_points_and_never_the_grader(answers: bytes, tmp_path: Path) -> None:
+    folder_of(tmp_path / "alice", capture__pcap=WHOLE, answers__toml=answers)
+    found = graded(tmp_path / "alice", "answers")
+    assert found.status in {"fail", "inconclusive"}
+    by_id = {check.id: check for check in found.checks}
+    assert by_id["handshake"].status == "pass"
+    assert by_id["isn"].status != "pass"
+    for cause in found.causes:
+        assert cause.result.found.strip()
+        assert len(cause.result.found) < 500
+
+
+@pytest.mark.parametrize("answers", ["prose", "brackets alone", "an answer twice", "no UTF-8"])
+def test_answers_that_are_no_toml_are_said_to_be_none(answers: str, tmp_path: Path) -> None:
+    folder_of(tmp_path / "alice", capture__pcap=WHOLE, answers__toml=ANSWERS[answers])
+    status, what, next_step = said(graded(tmp_path / "alice", "answers"), "answers")
+    assert status == "fail"
+    assert "answers.toml: is not " in what
+    assert 'an answer is a line such as: who = "client"' in next_step
+
+
+def test_a_misspelt_answer_is_told_of_no_hidden_question(tmp_path: Path) -> None:
+    misspelt = ANSWERS["a misspelt question that nobody may know of"] + b"\nismn = 1"
+    folder_of(tmp_path / "alice", capture__pcap=WHOLE, answers__toml=misspelt)
+    notes = " ".join(graded(tmp_path / "alice", "answers").notes)
+    assert "'secret-questiom'" in notes
+    assert "secret-question" not in notes
+    assert "did you mean isn?" in notes
+
+
+def test_what_is_handed_in_twice_is_not_chosen_from(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    folder_of(tmp_path / "in" / "alice", capture__pcap=WHOLE)
+    (tmp_path / "in" / "alice.zip").write_bytes(hostile_zips.honest(WHOLE))
+    folder_of(tmp_path / "in" / "Zoë", capture__pcap=WHOLE)
+    folder_of(tmp_path / "in" / "Zoe\u0308", capture__pcap=WHOLE)  # the same name, composed otherwise
+    exercise = load_exercise(exercise_file(tmp_path, "capture"))
+    entries, _ = find_entries(tmp_path / "in")
+    assert [entry.student for entry in entries] == ["Zoë", "alice"]
+    for entry in entries:
+        status, what, next_step = said(mark(exercise, read_submission(entry, exercise)).grade, "capture")
+        assert status == "inconclusive"
+        assert "handed in 2 times" in what
+        assert next_step == "hand in one of them"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_that_cant_be_read_is_said_to_be_so(tmp_path: Path) -> None:
+    folder_of(tmp_path / "alice", capture__pcap=WHOLE)
+    (tmp_path / "alice" / "capture.pcap").chmod(0)
+    assert said(graded(tmp_path / "alice"), "capture")[0] == "inconclusive"
+
+
+# --- somebody else's, and last week's ---
+
+
+def individual(tmp_path: Path) -> Path:
+    """The ready exercise, in a new edition that knows of the one before."""
+    text = (HERE / "exercises/watch-one-fetch/exercise.toml").read_text()
+    text = text.replace('"example"', '"new"').replace('"example-before"', '"old"')
+    (tmp_path / "exercise.toml").write_text(f'id = "watch-one-fetch"\n{text}')
+    (tmp_path / "course.key").write_text("a key for tests alone, known to everybody\n")
+    return tmp_path / "exercise.toml"
+
+
+@pytest.mark.parametrize(
+    ("student", "edition", "exercise_id", "words"),
+    [
+        ("bob", "new", "watch-one-fetch", ["the name looked up"]),
+        ("alice", "old", "watch-one-fetch", ["this is your capture of the edition old"]),
+        ("alice", "new", "another", ["the name looked up"]),
+    ],
+    ids=["another student's", "last week's", "another exercise's"],
+)
+def test_a_capture_of_something_else_is_refused_with_what_should_be_in_it(
+    student: str, edition: str, exercise_id: str, words: list[str], tmp_path: Path
+) -> None:
+    exercise = individual(tmp_path)
+    key = read_key(tmp_path / "course.key")
+    (tmp_path / "in").mkdir()
+    folder_of(tmp_path / "in" / "alice", capture__pcap=own_fetch(derive(key, exercise_id, edition, student), 1))
+    folder_of(tmp_path / "in" / "bob", capture__pcap=own_fetch(derive(key, "watch-one-fetch", "new", "bob"), 1))
+    done = grade(tmp_path / "in", exercise, tmp_path / "out", "--key", str(tmp_path / "course.key"))
+    assert done.returncode == 0, done.stderr
+    alice, bob = check_folder(tmp_path / "out", ["alice", "bob"])
+    assert bob["status"] == "pass"
+    gate = next(one for one in alice["checks"] if one["id"] == "individual")
+    assert gate["status"] == alice["status"] == "fail"
+    assert all(word in gate["result"]["found"] for word in words)
+    own = derive(key, "watch-one-fetch", "new", "alice")
+    assert f"fetch http://{own.host}/{own.nonce}" in gate["result"]["hint"]
+    assert alice["points"] == 0
+    assert ("bob's" in " ".join(alice["flags"])) == (student == "bob")
+
+
+def test_names_that_look_alike_keep_their_own_files(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    students = ["a b", "a_b", "a-b", "a.b", "a  b", "a\nb", "a\\x0ab", "ALICE", "alice", "\u202eab", "con", "CON"]
+    students += ["a-b-1a2b3c4d5e6f", safe_name("a b")]
+    for student in students:
+        folder_of(tmp_path / "in" / student, capture__pcap=WHOLE)
+    done = grade(tmp_path / "in", exercise_file(tmp_path, "capture"), tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    check_folder(tmp_path / "out", students, hostile_exercises.SECRETS)

@@ -152,4 +152,5 @@ def summary_line(grade: Grade, *, for_teacher: bool = False) -> str:
     if not more:
         return said
     worth = total((grade.max_points, *(-check.max_points for check in shown)))
-    return f"{said}; {plural(more, 'more check')} ({points_text(worth)} points) {'is' if more == 1 else 'are'} hidden"
+    noun = "point" if worth == 1 else "points"
+    return f"{said}; {plural(more, 'more check')} ({points_text(worth)} {noun}) {'is' if more == 1 else 'are'} hidden"

@@ -95,6 +95,7 @@ def grade(  # the options of a command line
     github: bool,
 ) -> int:
     """`invoke grade`: mark what was handed in, and write all about it; the exit status."""
+    from grading.classes.before import marked_before
     from grading.classes.run import mark_class
     from grading.classes.write import write_class
     from grading.exercise.published import published
@@ -105,10 +106,11 @@ def grade(  # the options of a command line
     marker = Marker(exercise, _key(exercise, key), Path(out) if out else Path("grades") / exercise.id)
     _check_out(marker.out, submissions, single=single)
     try:
-        if single:
-            marker.prepare(entries[0])
-        grades = mark_class(marker, entries, jobs or os.cpu_count() or 1, _telling(len(entries)))
-        write_class(marker.out, grades, exercise, notes, single=single)
+        with marked_before(marker.out) as before:
+            if single:
+                marker.prepare(entries[0])
+            grades = mark_class(marker, entries, jobs or os.cpu_count() or 1, before, _telling(len(entries)))
+            write_class(marker.out, grades, exercise, notes, single=single)
     except OSError as error:
         raise unwritable(marker.out, error) from None
     _print(grades, exercise, notes, marker.out, single=single, github=github)

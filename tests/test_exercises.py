@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from grading.classes.before import marked_before
 from grading.classes.marker import Marker
 from grading.classes.run import mark_class
 from grading.exercise.individual import read_key
@@ -26,7 +27,9 @@ def grades(name: str, out: Path) -> dict[str, Grade]:
     """The grades of an exercise's submissions, by student."""
     marker = Marker(load_exercise(EXERCISES / name / "exercise.toml"), read_key(EXERCISES / "example.key"), out)
     entries, _ = find_entries(EXERCISES / name / "submissions")
-    return {grade.student: grade for grade in mark_class(marker, entries, 2, lambda _done, _again: None)}
+    with marked_before(out) as before:
+        found = mark_class(marker, entries, 2, before, lambda _done, _again: None)
+    return {grade.student: grade for grade in found}
 
 
 @pytest.fixture(scope="module")

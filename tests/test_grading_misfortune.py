@@ -42,8 +42,9 @@ def marker_for(tmp_path: Path) -> Marker:
 
 
 def mark_all(marker: Marker, submissions: Path, heard: run.Heard = lambda *_: None) -> Sequence[Grade]:
-    grades = run.mark_class(marker, find_entries(submissions)[0], 2, heard)
-    write_class(marker.out, grades, marker.exercise, (), single=False)
+    with marked_before(marker.out) as before:
+        grades = run.mark_class(marker, find_entries(submissions)[0], 2, before, heard)
+        write_class(marker.out, grades, marker.exercise, (), single=False)
     return grades
 
 
@@ -138,6 +139,18 @@ def test_whoever_ends_a_single_run_early_gradescope_has_results(tmp_path: Path, 
     assert result["score"] == 0
     assert "marking has not come to its end" in result["tests"][0]["output"]
     assert {test["max_score"] for test in result["tests"]} == {0, 1, 2, 3}
+
+
+def test_a_single_student_who_is_marked_again_has_the_same_results_in_every_file(
+    tmp_path: Path, submissions: Path
+) -> None:
+    exercise, out = exercise_file(tmp_path, "capture"), tmp_path / "out"
+    found: list[dict[str, list[bytes]]] = []
+    for _ in range(2):
+        assert grade(submissions / VICTIM, exercise, out, "--student", VICTIM).returncode == 0
+        found.append(contents(out))
+    assert found[0] == found[1]
+    check_folder(out, [VICTIM], SECRETS)
 
 
 # --- runs in each other's way ---

@@ -10,7 +10,6 @@
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,8 +36,11 @@ def safe_name(student: str) -> str:
 
 
 def write(path: Path, text: str | Iterable[str]) -> None:
-    """Write a file, given whole or in pieces: it is there whole, or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a file, given whole or in pieces: it is there whole, or not at all.
+
+    What an interrupted run left half written is written over: nobody else writes to the folder at the same time.
+    """
+    partial = partial_of(path)
     pieces = (text,) if isinstance(text, str) else text
     try:
         with _opened(partial) as file:
@@ -47,6 +49,10 @@ def write(path: Path, text: str | Iterable[str]) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def partial_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -87,8 +93,9 @@ def write_student(out: Path, marked: Marked, exercise: Exercise) -> None:
     report, path = report_json(marked, exercise), report_path(out, grade.student, exercise)
     if report is not None:
         write(path, report)
-    elif path.exists():
-        path.unlink()  # of what was handed in before
+    else:
+        for old in (path, partial_of(path)):  # of what was handed in before
+            old.unlink(missing_ok=True)
 
 
 def is_written(out: Path, student: str) -> bool:

@@ -52,8 +52,9 @@ class Marker:
     def prepare(self, entry: Entry) -> None:
         """Write that this isn't marked yet: whoever ends the grader early, Gradescope has results to show."""
         waiting = unmarked(self.exercise, entry.student, "marking has not come to its end", "mark it again")
-        path = files_of(self.out, entry.student)["gradescope"]
-        write(path, gradescope(waiting, self.exercise))
+        files = files_of(self.out, entry.student)
+        files["feedback"].unlink(missing_ok=True)  # so that it is marked in any case, and nothing old is taken for new
+        write(files["gradescope"], gradescope(waiting, self.exercise))
 
     def give_up(self, entry: Entry, what: str, next_step: str) -> Grade:
         """The grade where marking itself failed; it is tried again next time."""

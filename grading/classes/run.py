@@ -13,7 +13,7 @@ from concurrent.futures import Future, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grading.classes.before import Before, marked_before
+from grading.classes.before import Before
 from grading.classes.cross import cross_flags
 from grading.classes.marker import Marker
 from grading.handed_in.find import Entry
@@ -31,19 +31,18 @@ Heard = Callable[[int, int], None]  # students done, and of these those of befor
 _marker: list[Marker] = []  # a worker's own
 
 
-def mark_class(marker: Marker, entries: Sequence[Entry], jobs: int, heard: Heard) -> tuple[Grade, ...]:
-    """The grades of all entries, in their order; `heard` is told as they come."""
+def mark_class(marker: Marker, entries: Sequence[Entry], jobs: int, before: Before, heard: Heard) -> tuple[Grade, ...]:
+    """The grades of all entries, in their order; `heard` is told as they come, `before` keeps them."""
     grades: dict[str, Grade] = {}
     again = 0
-    with marked_before(marker.out) as before:
-        for entry, made in _outcomes(marker, entries, jobs, before):
-            again += made is None
-            if made is None:
-                grades[entry.student] = before.grade(entry.student)
-            else:
-                grades[entry.student] = before.keep(made) if isinstance(made, str) else made
-            heard(len(grades), again)
-        before.tidy(set(grades))
+    for entry, made in _outcomes(marker, entries, jobs, before):
+        again += made is None
+        if made is None:
+            grades[entry.student] = before.grade(entry.student)
+        else:
+            grades[entry.student] = before.keep(made) if isinstance(made, str) else made
+        heard(len(grades), again)
+    before.tidy(set(grades))
     return cross_flags([grades[entry.student] for entry in entries], marker)
 
 

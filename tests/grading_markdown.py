@@ -13,7 +13,7 @@ FORBIDDEN = {
     *("html_block", "html_inline", "link_open", "image", "blockquote_open", "hr", "code_block", "ordered_list_open"),
     *("em_open", "s_open", "softbreak", "hardbreak"),
 }
-AUTOLINK = re.compile(r"https?://|ftp://|www\.|mailto:|xmpp:|@")  # GFM §6.9, and what GitHub takes for a mention
+AUTOLINK = re.compile(r"https?://|ftp://|www\.|@")  # GFM §6.9, and what GitHub takes for a mention
 LABEL = r"(?:[A-Za-z0-9 .,=()/?!+_'→←–-]|#\d+;)+"
 ROLE = r"(?:client|resolver|server)"
 DIAGRAM = re.compile(rf"    participant {ROLE}|    {ROLE}->>{ROLE}: {LABEL}")

@@ -11,6 +11,7 @@ from grading.handed_in.submission import File, Submission
 from grading.marking.grade import Grade, Scored, points_text, summary_line, total
 from grading.marking.mark import mark, unmarked
 from grading.outputs.student_page import student_page
+from tests import craft
 from tests.craft import CLIENT, SERVER, Talk, lookup, pcap, question
 from tests.craft import fetch as crafted
 from tests.submitted import (
@@ -344,3 +345,17 @@ def test_slips_earn_whole_points_rounded_down(tmp_path: Path) -> None:
         one = exercise(tmp_path, asked, ASKING)
         grade = marked(one, pcap(crafted()), f"port = {answer}\n")
         assert (grade.points, math.isfinite(grade.points)) == (points, True)
+
+
+def test_what_came_before_the_capture_is_to_be_handed_in_again(tmp_path: Path) -> None:
+    rubric = rule("dns.answered") + rule("tcp.handshake") + rule("tcp.close")
+    started_late = Talk().open().exchange().close().frames
+    assert statuses(crafted_grade(tmp_path, rubric, started_late)) == {
+        "dns-answered": "inconclusive",
+        "tcp-handshake": "pass",
+        "tcp-close": "pass",
+    }
+    grade = crafted_grade(tmp_path, rubric, lookup())
+    assert statuses(grade) == {"dns-answered": "pass", "tcp-handshake": "inconclusive", "tcp-close": "inconclusive"}
+    nowhere = [question(), craft.answer(rcode=3)]
+    assert statuses(crafted_grade(tmp_path, rubric, nowhere))["tcp-handshake"] == "skip"

@@ -35,10 +35,10 @@ def _owners(grades: Sequence[Grade], marker: Marker) -> dict[str, str]:
 
 
 def _flags(grade: Grade, owners: dict[str, str], same: dict[str, list[str]]) -> Iterator[str]:
-    if any(check.id == "individual" and check.status != "pass" for check in grade.checks):
-        found = {owners.get(word) for text in grade.seen for word in (text, *WORD.findall(text))}
-        for student in sorted(filter(None, found - {grade.student})):
-            yield printable(f"the capture is {student}'s")
+    found = {owners.get(word) for text in grade.seen for word in (text, *WORD.findall(text))}
+    is_own = any(check.id == "individual" and check.status == "pass" for check in grade.checks)
+    for student in sorted(filter(None, found - {grade.student})):
+        yield printable(f"{student}'s fetch is in the capture, too" if is_own else f"the capture is {student}'s")
     for file in grade.files[:1]:
         others = [student for student in same.get(file.sha256, []) if student != grade.student]
         if others:

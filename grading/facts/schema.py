@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import InputError
+from analysis.tcp.segment import FLAG_NAMES
 from grading.facts.facts import SHORTCUTS
 from grading.facts.path import FactPath, Where
 
@@ -72,6 +73,8 @@ def _node_at(path: FactPath) -> dict[str, Any]:
 def _check_where(where: Where, node: dict[str, Any], path: FactPath) -> None:
     """Complain of a selector that no entry of any report can meet."""
     known = [str(value).lower() for value in _values(node) or () if value is not None]
+    if where.key == "flags" and where.is_word:
+        known = [name.lower() for _, name in FLAG_NAMES]
     if known and where.value.lower() not in known:
         near = difflib.get_close_matches(where.value.lower(), known, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

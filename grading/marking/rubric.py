@@ -7,6 +7,7 @@ from analysis.expect.alignment import Alignment, align
 from analysis.expect.difference import explain_mismatch
 from analysis.expect.events import sequence_events
 from analysis.expect.match import Matched, Undecided, match
+from analysis.names import is_address
 from analysis.report import Report
 from analysis.sequence import line_text
 from analysis.text import plural, printable, some
@@ -33,15 +34,29 @@ def check_rule(check: RuleCheck, report: Report, facts: Facts) -> Result:
 
 def _by_rule(rule: str, report: Report) -> Result:
     finding = next(one for one in report.findings if one.rule == rule)
+    lacks = finding.status == "skip" and _lacks_what_it_is_about(rule, report)
     return Result(
-        finding.status,
+        "inconclusive" if lacks else finding.status,
         printable(finding.expected),
         printable(finding.actual),
         finding.frames,
-        printable(finding.hint),
+        printable(finding.hint) or (WHOLE if lacks else ""),
         tuple(map(printable, finding.details)) if finding.status != "pass" else (),
         finding.reference,
     )
+
+
+def _lacks_what_it_is_about(rule: str, report: Report) -> bool:
+    """Whether the capture may just not have what the rule looks at: no lookup, or no connection though one could be.
+
+    In a story such a rule is skipped, for it is no mistake that a name came from a cache; a rubric asks for it.
+    """
+    story = report.story
+    if story is None:
+        return True
+    if rule.startswith("dns."):
+        return not (story.lookups or is_address(story.name))  # who fetches by address looks nothing up
+    return not story.connections and (not story.lookups or bool(story.addresses))
 
 
 def check_fact(wanted: Wanted, facts: Facts) -> Result:

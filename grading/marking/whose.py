@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import NamedTuple
 
-from analysis.names import canonical
+from analysis.names import canonical, is_address
 from analysis.report import Report
 from analysis.story import Story
 from analysis.text import printable, some
@@ -72,7 +71,7 @@ def _marks(report: Report, owner: Owner) -> Iterator[Mark]:
     for use in owner.uses:
         if use == "host":
             seen = (story,) if story and _has_word(story, owner) else report.stories
-            names = [name for name in dict.fromkeys(one.name for one in seen) if not _is_address(name)]
+            names = [name for name in dict.fromkeys(one.name for one in seen) if not is_address(name)]
             is_right = story is not None and canonical(own.host) in story.names
             yield Mark(use, own.host, some(names, 5) if names else None, is_right)
         elif use == "nonce":
@@ -91,14 +90,6 @@ def _marks(report: Report, owner: Owner) -> Iterator[Mark]:
 def _has_word(story: Story, owner: Owner) -> bool:
     """Whether the fetch is the student's by its word: then other names in the capture are those of other programs."""
     return "nonce" in owner.uses and any(owner.own.nonce in exchange.target for exchange in story.exchanges)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_lost(report: Report) -> bool:

@@ -100,6 +100,10 @@ def test_a_text_in_markdown_is_shown_as_it_is_wherever_a_page_has_one(text: str)
     assert found <= {"text", "text_special", "code_inline", "strong_open", "strong_close"}
 
 
+def test_what_github_takes_for_mathematics_is_escaped() -> None:
+    assert markdown("$$x^2$$ $`x`$") == r"\$\$x^2\$\$ \$\`x\`\$"
+
+
 @given(TEXT, TEXT)
 def test_a_text_in_a_table_stays_in_its_cell(text: str, other: str) -> None:
     page = f"| a | b |\n| --- | --- |\n| {markdown(text)}x | {markdown_code(other)} |\n"
@@ -347,6 +351,6 @@ def test_a_visible_check_names_no_hidden_one_that_it_needs(exercise: Exercise, t
     grade = mark(exercise, submission).grade
     by_id = {check.id: check for check in grade.checks}
     assert by_id["secret-exchange"].status == "fail"
-    assert by_id["close"].result.found == "not looked at: a check that isn't shown must pass first"
+    assert by_id["close"].result.found == "not looked at: another check must pass first"
     assert "secret-exchange" not in student_page(grade, exercise)
     assert by_id["secret-exchange"].title in student_page(grade, exercise, for_teacher=True)

@@ -4,7 +4,9 @@ import gzip
 import os
 import stat
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from tests.hostile_answers import ANSWERS
 from tests.hostile_class import make_class
 from tests.test_lab import INVOKE
 
+NOBODY = 65534
 STUDENTS = 500  # of each of the two exercises
 WHOLE = pcap(fetch())
 TEXTS = {"capture": hostile_exercises.CAPTURE, "answers": hostile_exercises.ANSWERS}
@@ -308,11 +311,40 @@ def test_what_is_handed_in_twice_is_not_chosen_from(tmp_path: Path) -> None:
         assert next_step == "hand in one of them"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_file_that_cant_be_read_is_said_to_be_so(tmp_path: Path) -> None:
-    folder_of(tmp_path / "alice", capture__pcap=WHOLE)
-    (tmp_path / "alice" / "capture.pcap").chmod(0)
-    assert said(graded(tmp_path / "alice"), "capture")[0] == "inconclusive"
+@contextmanager
+def rights_of_nobody() -> Iterator[None]:
+    mine = os.geteuid()
+    if mine == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(mine)
+
+
+def test_what_the_grader_may_not_read_is_said_to_be_so_and_isnt_held_against_the_student() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are root's alone
+        Path(folder).chmod(0o755)
+        base = Path(folder) / "in"
+        base.mkdir()
+        exercise = load_exercise(exercise_file(Path(folder), "capture"))
+        for student in ("alice", "bob"):
+            folder_of(base / student, capture__pcap=WHOLE)
+        (base / "carl.zip").write_bytes(hostile_zips.honest(WHOLE))
+        (base / "dan.pcap").write_bytes(WHOLE)
+        for path in (base / "alice" / "capture.pcap", base / "bob", base / "carl.zip", base / "dan.pcap"):
+            path.chmod(0)
+        with rights_of_nobody():
+            entries, _ = find_entries(base)
+            grades = [mark(exercise, read_submission(entry, exercise)).grade for entry in entries]
+        (base / "bob").chmod(0o755)
+    names = ("capture.pcap can't be read", "bob can't be read", "carl.zip is no zip that can be read", "dan.pcap can't")
+    for name, one in zip(names, grades, strict=True):
+        status, what, next_step = said(one, "capture")
+        assert status == "inconclusive"
+        assert what.startswith(name)
+        assert what.endswith(": Permission denied")
+        assert next_step == "hand it in again"
 
 
 # --- somebody else's, and last week's ---

@@ -50,7 +50,7 @@ def find_entries(folder: Path, roster: tuple[str, ...] = ()) -> tuple[tuple[Entr
             continue
         if path.name.startswith("."):
             left.append(path.name)
-        elif path.is_dir():
+        elif _is_folder(path):
             parts.setdefault(student, _Parts()).folders.append(path)
         elif path.suffix.lower() in NOT_HANDED_IN and student not in parts:
             left.append(path.name)
@@ -75,10 +75,18 @@ def _entries(folder: Path) -> list[Path]:
     return found
 
 
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder, or a link to one; what can't be known isn't."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def student_of(path: Path) -> str:
     """The student's id: the name of the folder, or of the file without its endings."""
     name = path.name
-    if not path.is_dir():
+    if not _is_folder(path):
         while name.lower().endswith(EXTENSIONS):
             name = name[: name.rindex(".")]
         name = PART.sub("", name) or name

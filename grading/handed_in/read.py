@@ -74,7 +74,8 @@ def _in_folder(folder: Path, notes: list[str]) -> Iterator[Candidate]:
         try:
             entries = sorted(os.scandir(current), key=lambda one: one.name)
         except OSError as error:
-            notes.append(f"{current.relative_to(folder)} can't be read: {error.strerror}")
+            name = str(current.relative_to(folder.parent))
+            yield Candidate(name, 0, nothing, f"{printable(name)} can't be read: {error.strerror}")
             continue
         for one in entries:
             path = Path(one.path)

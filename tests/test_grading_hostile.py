@@ -16,35 +16,18 @@ from grading.bench.fetch import fetch as own_fetch
 from grading.classes.folder import safe_name
 from grading.exercise.individual import derive, read_key
 from grading.exercise.load import load_exercise
-from grading.handed_in.find import Entry, find_entries
+from grading.handed_in.find import find_entries
 from grading.handed_in.read import read_submission
-from grading.marking.grade import Grade
 from grading.marking.mark import mark
 from tests import hostile_exercises, hostile_zips
 from tests.conftest import HERE
-from tests.craft import fetch, pcap
 from tests.grading_validity import check_folder, check_github, read_json
+from tests.handing_in import WHOLE, exercise_file, folder_of, grade, graded, said
 from tests.hostile_answers import ANSWERS
 from tests.hostile_class import make_class
-from tests.test_lab import INVOKE
 
 NOBODY = 65534
 STUDENTS = 500  # of each of the two exercises
-WHOLE = pcap(fetch())
-TEXTS = {"capture": hostile_exercises.CAPTURE, "answers": hostile_exercises.ANSWERS}
-
-
-def exercise_file(folder: Path, kind: str) -> Path:
-    path = folder / f"{kind}.toml"
-    path.write_text(TEXTS[kind])
-    return path
-
-
-def grade(submissions: Path, exercise: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run `invoke grade` on a class."""
-    folders = ["--submissions", str(submissions), "--exercise", str(exercise), "--out", str(out)]
-    command = [*INVOKE, "grade", *folders, *options]
-    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=120)
 
 
 # --- a thousand ---
@@ -91,28 +74,6 @@ def test_whatever_was_wrong_the_student_is_told_what_and_what_to_do(hostile_clas
 
 
 # --- one by one ---
-
-
-def graded(path: Path, kind: str = "capture") -> Grade:
-    """The grade of what one student handed in at `path`."""
-    exercise = load_exercise(exercise_file(path.parent, kind))
-    if path.is_dir():
-        entry = Entry("alice", folders=(path,))
-    else:
-        entry = Entry("alice", zips=(path,)) if path.suffix == ".zip" else Entry("alice", files=(path,))
-    return mark(exercise, read_submission(entry, exercise)).grade
-
-
-def said(one: Grade, gate: str) -> tuple[str, str, str]:
-    """The status of a gate; all that is said of it and around it; the next step."""
-    check = next(check for check in one.checks if check.id == gate)
-    return check.status, " ".join((*one.notes, check.result.found)), check.result.hint
-
-
-def folder_of(path: Path, **files: bytes) -> None:
-    path.mkdir()
-    for name, data in files.items():
-        (path / name.replace("__", ".")).write_bytes(data)
 
 
 def truncate(path: Path) -> None:
@@ -187,67 +148,6 @@ def test_a_bad_folder_has_a_clear_finding(
     assert found[0] == status
     assert what in found[1]
     assert next_step in found[2]
-
-
-BAD_ZIPS = {
-    hostile_zips.links: ("fail", "capture.pcap is a link: not followed"),
-    hostile_zips.device: ("fail", "no regular file: not read"),
-    hostile_zips.points_out: ("fail", "../capture.pcap points out of the archive: not read"),
-    hostile_zips.bomb: ("inconclusive", "30,000,000 bytes; at most 1,000,000 are marked"),
-    hostile_zips.bomb_that_lies: ("inconclusive", "can't be unpacked: Bad CRC-32"),
-    hostile_zips.nested: ("inconclusive", "capture.zip: is a zip archive, no capture"),
-    hostile_zips.encrypted: ("inconclusive", "capture.pcap needs a password"),
-    hostile_zips.wrong_crc: ("inconclusive", "Bad CRC-32"),
-    hostile_zips.unknown_method: ("inconclusive", "compression method is not supported"),
-    hostile_zips.duplicates: ("inconclusive", "2 files could be the capture"),
-    hostile_zips.many: ("inconclusive", "more than 1000 files in alice.zip: the rest was not looked at"),
-    hostile_zips.long_names: ("fail", "and 10 more such things"),
-    hostile_zips.truncated: ("inconclusive", "is no zip that can be read"),
-    hostile_zips.tail_alone: ("inconclusive", "can't be"),
-    hostile_zips.no_zip: ("inconclusive", "is no zip that can be read"),
-    hostile_zips.empty: ("fail", "nothing of the kind"),
-}
-
-
-@pytest.mark.parametrize("make", BAD_ZIPS, ids=lambda make: make.__name__)
-def test_a_bad_archive_has_a_clear_finding(make: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    (tmp_path / "alice.zip").write_bytes(make(WHOLE))
-    found = said(graded(tmp_path / "alice.zip"), "capture")
-    status, what = BAD_ZIPS[make]
-    assert found[0] == status
-    assert what in found[1]
-    assert found[2]
-    assert len("".join(found)) < 5_000
-
-
-def test_every_bad_archive_is_tried() -> None:
-    by_themselves = {hostile_zips.lzma_of_4_gb, hostile_zips.overlapping, hostile_zips.hostile_names}
-    assert {*BAD_ZIPS, *by_themselves, hostile_zips.honest, hostile_zips.lzma} == {*hostile_zips.ZIPS}
-
-
-@pytest.mark.parametrize("make", [hostile_zips.honest, hostile_zips.lzma])
-def test_an_honest_archive_is_marked_like_a_folder(make: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    (tmp_path / "alice.zip").write_bytes(make(WHOLE))
-    assert graded(tmp_path / "alice.zip").status == "pass"
-
-
-@pytest.mark.parametrize("make", [hostile_zips.overlapping, hostile_zips.lzma_of_4_gb, hostile_zips.hostile_names])
-def test_an_archive_that_may_be_read_or_not_is_one_or_the_other(make: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    (tmp_path / "alice.zip").write_bytes(make(WHOLE))
-    found = graded(tmp_path / "alice.zip")
-    assert found.status == "pass" or said(found, "capture")[0] == "inconclusive"
-
-
-def test_nothing_of_an_archive_is_written_to_disk(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    for make in hostile_zips.ZIPS:
-        (tmp_path / "in" / f"{make.__name__}.zip").write_bytes(make(WHOLE))
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    exercise = load_exercise(exercise_file(tmp_path, "capture"))
-    for entry in find_entries(tmp_path / "in")[0]:
-        read_submission(entry, exercise)
-    after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    assert after.keys() - before.keys() == {tmp_path / "capture.toml"}
 
 
 def test_a_second_capture_beside_the_one_with_the_right_name_is_not_passed_over_in_silence(tmp_path: Path) -> None:
@@ -387,6 +287,17 @@ def test_a_capture_of_something_else_is_refused_with_what_should_be_in_it(
     assert f"fetch http://{own.host}/{own.nonce}" in gate["result"]["hint"]
     assert alice["points"] == 0
     assert ("bob's" in " ".join(alice["flags"])) == (student == "bob")
+
+
+def test_what_begins_with_a_dot_is_nobodys_and_isnt_passed_over_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("..evil", ".git", "__MACOSX", "alice"):
+        folder_of(tmp_path / "in" / name, capture__pcap=WHOLE)
+    (tmp_path / "in" / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "in" / ".\x1b[31mbob.pcap").write_bytes(WHOLE)
+    done = grade(tmp_path / "in", exercise_file(tmp_path, "capture"), tmp_path / "out")
+    assert "left alone, as nobody's submission: .\\x1b[31mbob.pcap, ..evil (2 files)" in done.stdout
+    check_folder(tmp_path / "out", ["alice"], hostile_exercises.SECRETS)
 
 
 def test_names_that_look_alike_keep_their_own_files(tmp_path: Path) -> None:

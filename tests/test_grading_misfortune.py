@@ -20,9 +20,9 @@ from grading.marking.grade import Grade
 from tests.conftest import HERE
 from tests.craft import fetch, pcap
 from tests.grading_validity import check_folder, check_terminal, read_json
+from tests.handing_in import exercise_file, grade
 from tests.hostile_class import make_class
 from tests.hostile_exercises import SECRETS
-from tests.test_grading_hostile import exercise_file, grade
 
 CLASS = tuple(f"student{number}" for number in range(12))
 VICTIM = CLASS[5]

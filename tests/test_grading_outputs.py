@@ -46,9 +46,9 @@ from tests.conftest import HERE
 from tests.craft import fetch, pcap
 from tests.grading_markdown import check_diagram, check_page, parser, plain
 from tests.grading_validity import check_cells, check_csv, check_github, check_terminal, validator
+from tests.handing_in import exercise_file
 from tests.hostile import CORPUS
 from tests.hostile_class import NAMES, student_id
-from tests.test_grading_hostile import exercise_file
 
 PIECES = [
     *("`", "``", "\\", "*", "_", "[x](y)", "<b>", "&lt;", "&", "|", "~~", "#", "@", "@all", "a@b.com", "://", "//x.y"),

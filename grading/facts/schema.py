@@ -11,7 +11,9 @@ from analysis.tcp.segment import FLAG_NAMES
 from grading.facts.facts import SHORTCUTS
 from grading.facts.path import FactPath, Where
 
-SCHEMA = Path(__file__).parent.parent.parent / "docs" / "report.schema.json"
+NAME = "report.schema.json"
+HERE = Path(__file__).parent
+PLACES = (HERE.parent.parent / "docs" / NAME, HERE / NAME)  # of a clone; of a wheel, which has no docs
 SINGLE = ("story", "connection", "lookup", "exchange")
 
 
@@ -100,7 +102,7 @@ def _entry(node: dict[str, Any]) -> dict[str, Any]:
 @functools.cache
 def _root() -> dict[str, Any]:
     """The schema of all that a path may begin with."""
-    schema: dict[str, Any] = json.loads(SCHEMA.read_text())
+    schema: dict[str, Any] = json.loads(next(path for path in PLACES if path.exists()).read_text())
     known = dict(schema["properties"])
     for name, (place, _) in SHORTCUTS.items():
         node = schema

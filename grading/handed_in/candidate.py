@@ -16,12 +16,16 @@ class ReadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file that may count: its name within the submission, and how to read at most so many bytes of it."""
+    """A file that may count: its name within the submission, and how to read at most so many bytes of it.
+
+    One that `is_alone`, in no folder, is called after the student.
+    """
 
     name: str
     size: int
     read: Callable[[int], bytes]
     problem: str = ""
+    is_alone: bool = False
 
     @property
     def shown(self) -> str:

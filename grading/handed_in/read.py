@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from analysis.files.frames import GZIP_MAGIC, PCAPNG_MAGIC
@@ -60,7 +61,7 @@ def _candidates(entry: Entry, notes: list[str], opened: ExitStack) -> Iterator[C
         return zip_candidates(entry.zips[0], notes, opened)
     if entry.folders:
         return _in_folder(entry.folders[0], notes)
-    return (one for path in entry.files for one in _in_file(path, path.name, notes))
+    return (replace(one, is_alone=True) for path in entry.files for one in _in_file(path, path.name, notes))
 
 
 def _in_folder(folder: Path, notes: list[str]) -> Iterator[Candidate]:
@@ -141,7 +142,7 @@ def _pick(
     rest = [one.shown for one in candidates if one not in alike and is_kind(one)]
     if rest:
         notes.append(f"{found.shown} was marked; not marked: {some(rest, 3)}")
-    if _stem(found.base) != _stem(wanted):
+    if _stem(found.base) != _stem(wanted) and not found.is_alone:
         notes.append(f"{found.shown} was taken for the {_stem(wanted)}; it should be called {wanted}")
     return _load(found, limit)
 

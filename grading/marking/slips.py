@@ -15,7 +15,7 @@ OTHER_NUMBER = {"seq": "ack", "ack": "seq", "raw_seq": "raw_ack", "raw_ack": "ra
 SLIPS = {
     "relative-for-raw": "it looks like the relative number: the raw one stands in the packet, and starts anywhere",
     "raw-for-relative": "it looks like the raw number: the relative one counts from the side's initial number",
-    "other-side": "it looks like the other side's: client and server each count their own bytes",
+    "other-side": "it looks like the other side's: what is the client's and what the server's was mixed up",
     "seq-for-ack": "it looks like the Seq: the Ack is the number of the next byte expected from the other side",
     "ack-for-seq": "it looks like the Ack: the Seq is the number of the first byte that the segment itself carries",
     "off-by-one": "off by one",

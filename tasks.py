@@ -100,7 +100,7 @@ def grade(  # type: ignore[no-untyped-def]  # noqa: PLR0917 - invoke reads optio
     _: Context,
     submissions,
     exercise,
-    student="",
+    student=None,
     roster="",
     key="",
     out="",

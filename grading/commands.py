@@ -4,19 +4,21 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from analysis.errors import InputError
 from analysis.text import plural, printable
-from grading.classes.folder import safe_name, unwritable
+from grading.classes.folder import safe_name, unwritable, write
 from grading.classes.marker import Marker
 from grading.exercise.individual import NEW_KEY, canonical_student, derive, read_key
 from grading.exercise.load import load_exercise
 from grading.exercise.model import Exercise
-from grading.handed_in.find import Entry, find_entries, left_alone, read_roster
+from grading.handed_in.find import Entry, find_entries, left_alone, not_on, read_roster
 from grading.marking.grade import Grade, points_text, total
 from lab.console import say, style
 
+EXAMPLE_KEY = b"the key of the examples"  # how exercises/example.key begins
 KEY_FROM = "HANDSHAKE_LAB_KEY"  # the variable that names the key's file, where --key doesn't
 TELL_EVERY_S = 1.0
 
@@ -34,6 +36,8 @@ def hand_out(file: Path, student: str, roster: str, key: str, out: str) -> None:
         print("\n".join(_overview(exercise)))
         return
     secret = _key(exercise, key)
+    if secret is not None and secret.startswith(EXAMPLE_KEY):
+        say("warning: this is the key of the examples, which everybody knows; make one of your own")
     base = Path(out) if out else Path("handouts") / exercise.id
     for one in (student,) if student else read_roster(Path(roster)):
         own = None if secret is None else derive(secret, exercise.id, exercise.edition, one)
@@ -53,7 +57,7 @@ def _overview(exercise: Exercise) -> Iterator[str]:
         head = f"  {item.id:<{width}}  {points_text(item.points):>3}  "
         yield from style().wrapped(printable(f"{item.title}{seen}"), head, " " * len(head))
     count, points = len(exercise.items), points_text(total(item.points for item in exercise.items))
-    yield f"{plural(count, 'check')}, {points} points" + (
+    yield f"{plural(count, 'check')}, {points} {'point' if points == '1' else 'points'}" + (
         f"; individual: {', '.join(exercise.uses)}" if exercise.uses else ""
     )
     yield "make it out: invoke exercise --file FILE --roster FILE, or --student ID"
@@ -86,7 +90,7 @@ def grade(  # the options of a command line
     submissions: Path,
     file: Path,
     *,
-    student: str,
+    student: str | None,
     roster: str,
     key: str,
     out: str,
@@ -102,14 +106,17 @@ def grade(  # the options of a command line
 
     exercise = load_exercise(file)
     exercise = published(exercise) if publish else exercise
-    entries, notes, single = _entries(submissions, exercise, student, roster)
-    marker = Marker(exercise, _key(exercise, key), Path(out) if out else Path("grades") / exercise.id)
-    _check_out(marker.out, submissions, single=single)
+    folder = Path(out) if out else Path("grades") / exercise.id
+    with _told_to_gradescope(folder, student):
+        entries, notes, single = _entries(submissions, exercise, student, roster)
+        marker = Marker(exercise, _key(exercise, key), folder)
+        _check_out(marker.out, submissions, single=single)
     try:
         with marked_before(marker.out) as before:
             if single:
                 marker.prepare(entries[0])
             grades = mark_class(marker, entries, jobs or os.cpu_count() or 1, before, _telling(len(entries)))
+            notes = (*notes, *_nobodys(grades, marker))
             write_class(marker.out, grades, exercise, notes, single=single)
     except OSError as error:
         raise unwritable(marker.out, error) from None
@@ -118,15 +125,40 @@ def grade(  # the options of a command line
 
 
 def _entries(
-    submissions: Path, exercise: Exercise, student: str, roster: str
+    submissions: Path, exercise: Exercise, student: str | None, roster: str
 ) -> tuple[tuple[Entry, ...], tuple[str, ...], bool]:
     """Who handed in what; what to say of the rest; whether it is a single student's."""
-    if student or exercise.bound is not None:
+    if student is not None and not student.strip():
+        raise InputError("--student names nobody", "name the student: --student ID")
+    if student is not None or exercise.bound is not None:
         if roster:
-            raise InputError("--student is one student, --roster a class", "leave one of the two out")
+            what = "--student is one student" if student else f"{exercise.path} is one student's copy"
+            raise InputError(f"{what}, --roster a class", "leave one of the two out")
         return (_single(submissions, canonical_student(student or "you")),), (), True
-    found, left = find_entries(submissions, read_roster(Path(roster)) if roster else ())
-    return found, tuple(left_alone(left)), False
+    known = read_roster(Path(roster)) if roster else ()
+    found, left = find_entries(submissions, known)
+    return found, (*left_alone(left), *map(printable, not_on(known, found))), False
+
+
+@contextmanager
+def _told_to_gradescope(out: Path, student: str | None) -> Iterator[None]:
+    """Where marking a single student can't even begin, leave a result that says so: Gradescope waits for one."""
+    from grading.outputs.gradescope import no_results
+
+    try:
+        yield
+    except InputError:
+        if student and student.strip():
+            with suppress(OSError):
+                write(out / "gradescope" / f"{safe_name(canonical_student(student))}.json", no_results())
+        raise
+
+
+def _nobodys(grades: Sequence[Grade], marker: Marker) -> Iterator[str]:
+    """What to say where everybody's capture seems to be somebody else's."""
+    judged = [check.status for one in grades for check in one.checks if check.id == "individual"]
+    if marker.key is not None and len(judged) > 1 and "pass" not in judged:
+        yield "no capture shows what is its student's own: is it the right key, the right edition, the right ids?"
 
 
 def _single(path: Path, student: str) -> Entry:
@@ -138,7 +170,7 @@ def _single(path: Path, student: str) -> Entry:
 
 
 def _check_out(out: Path, submissions: Path, *, single: bool) -> None:
-    if not single and out.absolute().is_relative_to(submissions.absolute()):
+    if not single and out.resolve().is_relative_to(submissions.resolve()):
         raise InputError(f"{out}: is among the submissions", "name a folder elsewhere: --out FOLDER")
 
 

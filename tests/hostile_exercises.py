@@ -1,6 +1,6 @@
 """Two exercises for hostile students: of captures alone, and of answers; each with a hidden check that others need."""
 
-SECRETS = ("secret-exchange", "secret-question")
+SECRETS = ("secret-exchange",)
 
 CAPTURE = """
 title = "One [fetch] & <no> other"

@@ -52,7 +52,9 @@ def marked(files: dict[str, str], capture: bytes, folder: Path) -> Grade:
     write_handout(folder, files)
     copy = load_exercise(folder / "exercise.toml")
     assert copy.bound is not None
-    return mark(copy, Submission("you", File("capture.pcap", capture)), Owner(copy.bound, copy.uses, {})).grade
+    answers = File("answers.toml", files["answers.toml"].encode()) if "answers.toml" in files else None
+    submission = Submission("you", File("capture.pcap", capture), answers)
+    return mark(copy, submission, Owner(copy.bound, copy.uses, {})).grade
 
 
 # --- individual ---
@@ -144,13 +146,15 @@ def test_neither_key_nor_hidden_checks_nor_answers_are_in_a_handout(name: str, h
     assert KEY.hex() not in everything
     seen = [item.title for item in exercise.visible()]
     for item in exercise.items:
+        if isinstance(item.check, Question):  # is asked, though its result be held back
+            secrets = [item.check.path.text, *map(repr, item.check.accept), item.hint]
+            assert [secret for secret in secrets if secret and secret in everything] == []
+            continue
         secrets = [] if item.visibility == "visible" else [f'"{item.id}"', f"# {item.id} =", item.hint]
         secrets += (
             [] if item.visibility == "visible" or item.title in seen else [f"| {item.title} |", f'"{item.title}"']
         )
-        if isinstance(item.check, Question):
-            secrets += [item.check.path.text, *map(repr, item.check.accept), item.hint]
-        elif isinstance(item.check, RuleCheck) and item.visibility != "visible":
+        if isinstance(item.check, RuleCheck) and item.visibility != "visible":
             secrets += [f'"{item.check.rule}"', *(wanted.path.text for wanted in item.check.facts)]
         assert [secret for secret in secrets if secret and secret in everything] == []
 
@@ -264,11 +268,17 @@ def test_a_students_own_copy_fails_a_neighbours_capture_and_says_so(tmp_path: Pa
     assert summary_line(grade).startswith("0 of 6 visible checks passed")
 
 
-def test_a_students_own_copy_of_questions_checks_the_capture_alone(tmp_path: Path) -> None:
+def test_a_students_own_copy_of_questions_checks_the_capture_and_that_answers_can_be_read(tmp_path: Path) -> None:
     exercise = ready("read-the-numbers")
     own = derive(KEY, exercise.id, exercise.edition, "ada")
     grade = marked(given_out(exercise), fetch(own, 7), tmp_path)
-    assert summary_line(grade) == "all visible checks passed (2 of 10); 8 more checks (12 points) are hidden"
+    assert summary_line(grade) == "all visible checks passed (2 of 10); 8 more checks (12 points) are not shown"
+    (note,) = grade.notes
+    assert note.startswith("not answered yet: client-isn, synack-ack, handshake-done, ")
+    assert note.endswith(" and 2 more")
+    files = given_out(exercise)
+    files["answers.toml"] = "The client closes first.\n"
+    assert "is not TOML" in str(marked(files, fetch(own, 7), tmp_path))
 
 
 def test_a_copy_has_every_check_as_the_exercise_has_it(tmp_path: Path) -> None:

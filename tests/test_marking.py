@@ -283,10 +283,10 @@ def test_tenths_add_up_to_what_a_person_expects(tmp_path: Path) -> None:
 def test_a_summary_promises_no_more_than_was_looked_at(tmp_path: Path) -> None:
     rubric = rule("tcp.close") + rule("tcp.handshake", 'visibility = "hidden"')
     grade = crafted_grade(tmp_path, rubric, crafted())
-    assert summary_line(grade) == "all visible checks passed (1 of 2); 1 more check (4 points) is hidden"
+    assert summary_line(grade) == "all visible checks passed (1 of 2); 1 more check (4 points) is not shown"
     assert summary_line(grade, for_teacher=True) == "all checks passed (2 of 2)"
     hidden = crafted_grade(tmp_path, rule("tcp.handshake", 'visibility = "hidden"'), crafted())
-    assert summary_line(hidden) == "0 of 0 visible checks passed; 1 more check (4 points) is hidden"
+    assert summary_line(hidden) == "0 of 0 visible checks passed; 1 more check (4 points) is not shown"
 
 
 # --- answers ---
@@ -328,7 +328,7 @@ def test_an_answer_to_no_question_is_noted_with_the_nearest_that_is_seen(tmp_pat
     assert grade.notes == (
         "there is no question 'prot'; did you mean port?",
         "there is no question 'tcp-close'",
-        "there is no question 'ports-hiden'",
+        "there is no question 'ports-hiden'; did you mean ports-hidden?",
         r"there is no question 'a\x1bb'",
     )
 

@@ -10,10 +10,11 @@ from typing import NamedTuple, TextIO
 
 from analysis.errors import InputError
 from grading.classes.folder import is_written
+from grading.exercise.model import Exercise
+from grading.handed_in.candidate import MARKED
 from grading.marking.grade import Grade
 from grading.outputs.grades_json import grade_of, grade_values
 
-NAME = ".marked.jsonl"
 NO_LINE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # of one cut off, or another version's
 
 
@@ -54,10 +55,10 @@ class Before:
         self._known[known.grade.student] = known
         return known.grade
 
-    def digest(self, student: str) -> str | None:
+    def digest(self, student: str, exercise: Exercise) -> str | None:
         """What the student's grade of before was made of; None if there is none, or what was written of it is gone."""
         known = self._known.get(student)
-        return known.digest if known and is_written(self._out, student) else None
+        return known.digest if known and is_written(self._out, known.grade, exercise) else None
 
     def grade(self, student: str) -> Grade:
         """The grade of before."""
@@ -83,7 +84,7 @@ class Before:
 def marked_before(out: Path) -> Iterator[Before]:
     """The grades of before in `out`, for as long as the block; `InputError` if another run is marking to there."""
     out.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(out / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(out / MARKED, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     with open(descriptor, "r+", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from analysis.errors import InputError
 from grading.exercise.model import Exercise
+from grading.marking.grade import Grade
 from grading.marking.ladder import ladder
 from grading.marking.mark import Marked
 from grading.outputs.gradescope import gradescope
@@ -98,6 +99,12 @@ def write_student(out: Path, marked: Marked, exercise: Exercise) -> None:
             old.unlink(missing_ok=True)
 
 
-def is_written(out: Path, student: str) -> bool:
-    """Whether what is always written about the student is there."""
-    return all(path.exists() for path in files_of(out, student).values())
+def is_written(out: Path, grade: Grade, exercise: Exercise) -> bool:
+    """Whether all that was written about the student is still there."""
+    paths = [*files_of(out, grade.student).values()]
+    if not any(check.id in ("capture", "grader", "limits") for check in grade.checks):
+        paths.append(report_path(out, grade.student, exercise))
+    try:
+        return all(path.stat().st_size for path in paths)
+    except OSError:
+        return False

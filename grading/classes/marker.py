@@ -56,9 +56,9 @@ class Marker:
         files["feedback"].unlink(missing_ok=True)  # so that it is marked in any case, and nothing old is taken for new
         write(files["gradescope"], gradescope(waiting, self.exercise))
 
-    def give_up(self, entry: Entry, what: str, next_step: str) -> Grade:
+    def give_up(self, entry: Entry, what: str, next_step: str, *, is_limit: bool) -> Grade:
         """The grade where marking itself failed; it is tried again next time."""
-        grade = unmarked(self.exercise, entry.student, what, next_step)
+        grade = unmarked(self.exercise, entry.student, what, next_step, is_limit=is_limit)
         write_student(self.out, Marked(grade, None, None), self.exercise)
         return grade
 

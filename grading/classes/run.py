@@ -18,7 +18,7 @@ from grading.classes.cross import cross_flags
 from grading.classes.marker import Marker
 from grading.handed_in.find import Entry
 from grading.marking.grade import Grade
-from lab.interrupts import reset_in_child, uninterrupted
+from lab.interrupts import end_with, reset_in_child, uninterrupted
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
@@ -55,7 +55,7 @@ def _outcomes(
             limit = marker.exercise.hand_in.seconds + GRACE_S
             futures: dict[Future[str | None], Entry]
             futures = {
-                pool.schedule(_mark, args=(entry, before.digest(entry.student)), timeout=limit): entry
+                pool.schedule(_mark, args=(entry, before.digest(entry.student, marker.exercise)), timeout=limit): entry
                 for entry in entries
             }
             for future in as_completed(futures):
@@ -73,12 +73,14 @@ def _pool(marker: Marker, jobs: int) -> "ProcessPool":
 
     method = "fork" if sys.platform == "linux" else "spawn"  # elsewhere libraries don't survive a fork
     context = multiprocessing.get_context(method)
-    return ProcessPool(max(1, jobs), initializer=_begin, initargs=(marker,), context=context)
+    return ProcessPool(max(1, jobs), initializer=_begin, initargs=(marker, os.getpid()), context=context)
 
 
-def _begin(marker: Marker) -> None:
-    """In a new worker: signals as usual, a limit to its memory."""
+def _begin(marker: Marker, parent: int) -> None:
+    """In a new worker: signals as usual, an end with the parent's, a limit to its memory."""
     reset_in_child()
+    if sys.platform == "linux":
+        end_with(parent)
     _marker[:] = [marker]
     gc.freeze()  # what is loaded stays: looking through it again and again took a fifth of the time
     if sys.platform == "linux":
@@ -99,12 +101,14 @@ def _outcome(future: "Future[str | None]", entry: Entry, marker: Marker) -> str 
     """The line; where marking failed, a grade that says why, and that isn't kept: it is tried again next time."""
     from pebble import ProcessExpired
 
-    seconds = marker.exercise.hand_in.seconds
+    seconds, is_limit = marker.exercise.hand_in.seconds, False
     try:
         return future.result()
     except TimeoutError:
+        is_limit = True
         what, fix = f"it took more than {seconds:g} s", "look at the file; hand_in.seconds allows more time"
     except MemoryError:
+        is_limit = True
         what, fix = "it took too much memory", "look at the file: no capture of one fetch is so large"
     except ProcessExpired as error:
         what, fix = f"the worker ended with status {error.exitcode}", AGAIN
@@ -117,4 +121,4 @@ def _outcome(future: "Future[str | None]", entry: Entry, marker: Marker) -> str 
             f"the grader failed: {type(error).__name__}: {error}",
             "report this, with the file that was handed in",
         )
-    return marker.give_up(entry, what, fix)
+    return marker.give_up(entry, what, fix, is_limit=is_limit)

@@ -66,9 +66,10 @@ def _marks(exercise: Exercise) -> Iterator[str]:
     yield ""
     yield "| check | points |"
     yield "| --- | --- |"
-    for item in exercise.visible():
+    told = tuple(item for item in exercise.items if item.visibility == "visible" or isinstance(item.check, Question))
+    for item in told:
         yield f"| {markdown(item.title)} | {points_text(item.points)} |"
-    checks, points = _not_told(exercise, tuple(exercise.visible()))
+    checks, points = _not_told(exercise, told)
     if checks:
         yield f"| {plural(checks, 'more check')} | {points_text(points)} |"
     yield ""
@@ -84,7 +85,7 @@ def _answers(exercise: Exercise) -> Iterator[str]:
     """A form to fill in: each question, and a line for its answer."""
     yield "# Write each answer behind its =, and take the # in front of the line away."
     yield '# Numbers are decimal or hexadecimal (0x…), lists are in brackets, texts in quotes: "client".'
-    for item in exercise.visible():
+    for item in exercise.items:
         if isinstance(item.check, Question):
             yield ""
             yield f"# {item.check.text} ({points_text(item.points)} {'point' if item.points == 1 else 'points'})"
@@ -101,6 +102,7 @@ def _own_copy(exercise: Exercise, individual: Individual | None) -> dict[str, An
     if not told:
         return None
     checks, points = _not_told(exercise, told)
+    asked = list(exercise.questions)
     limits = exercise.hand_in
     opens = {"opens": limits.opens} if limits.opens else {}
     closes = {"closes": limits.closes} if limits.closes else {}
@@ -108,9 +110,9 @@ def _own_copy(exercise: Exercise, individual: Individual | None) -> dict[str, An
         "id": exercise.id,
         "edition": exercise.edition,
         "title": exercise.title,
-        "kind": "capture",
+        "kind": exercise.kind,
         "fractions": exercise.fractions,
-        "hidden": {"checks": checks, "points": points},
+        "hidden": {"checks": checks, "points": points, **({"questions": asked} if asked else {})},
         "hand_in": {
             "capture": limits.capture,
             "size": f"{limits.size} B",

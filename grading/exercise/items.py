@@ -38,8 +38,11 @@ NUMBERS = frozenset({"integer", "number"})
 SCALARS = NUMBERS | {"string", "boolean"}
 
 
-def load_items(table: Table, kind: Kind, *, fractions: bool) -> tuple[Item, ...]:
-    """The items under `rubric` and `question`, in this order; each may depend on those before it."""
+def load_items(table: Table, kind: Kind, *, fractions: bool, is_copy: bool = False) -> tuple[Item, ...]:
+    """The items under `rubric` and `question`, in this order; each may depend on those before it.
+
+    A student's copy (`is_copy`) has the questions' ids alone.
+    """
     if kind == "capture" and table.has("question"):
         raise table.contradicts("question", "is in an exercise of captures", 'say kind = "answers"')
     items: dict[str, Item] = {}
@@ -50,7 +53,7 @@ def load_items(table: Table, kind: Kind, *, fractions: bool) -> tuple[Item, ...]
     if not 0 < len(items) <= MOST_ITEMS:
         allowed = f"from 1 to {MOST_ITEMS} of [[rubric]] or [[question]]"
         raise table.contradicts("rubric", f"there are {len(items)} checks", f"allowed: {allowed}")
-    if kind == "answers" and not any(isinstance(item.check, Question) for item in items.values()):
+    if kind == "answers" and not is_copy and not any(isinstance(item.check, Question) for item in items.values()):
         raise table.contradicts("question", "is missing", 'ask something with [[question]], or say kind = "capture"')
     return tuple(items.values())
 

@@ -32,7 +32,7 @@ def load_exercise(path: Path) -> Exercise:
     kind: Kind = table.take("kind", "capture", one_of("capture", "answers"), '"capture" or "answers"')
     table.require("title", "one line of text")
     fractions = table.take("fractions", False, truth, "true or false")
-    individual = table.table("individual")
+    individual, hidden = table.table("individual"), table.table("hidden")
     exercise = Exercise(
         id=table.take("id", _id_of(path), _id, ID_WORDS),
         edition=table.take("edition", "", line, "one line of text"),
@@ -40,7 +40,7 @@ def load_exercise(path: Path) -> Exercise:
         text=table.take("text", "", text, "a text for students, in Markdown"),
         kind=kind,
         hand_in=_hand_in(table.table("hand_in")),
-        items=load_items(table, kind, fractions=fractions),
+        items=load_items(table, kind, fractions=fractions, is_copy=hidden.given("questions")),
         path=path,
         source=table.file.source,
         host=table.take("host", None, hostname, "a host name"),
@@ -48,11 +48,13 @@ def load_exercise(path: Path) -> Exercise:
         earlier=individual.take("earlier", (), _editions, "a list of earlier editions, each one line of text"),
         bound=_bound(individual),
         scenario=table.take("scenario", None, text, "a scenario, as a text"),
-        hidden=_hidden(table.table("hidden"), fractions=fractions),
+        hidden=_hidden(hidden, fractions=fractions),
+        asked=_asked(hidden),
         reveal=table.take("reveal", False, truth, "true or false"),
         fractions=fractions,
     )
     individual.finish()
+    hidden.finish()
     table.finish()
     _check_texts(table, exercise)
     return exercise
@@ -129,13 +131,26 @@ def _bound(table: Table) -> Individual | None:
 
 def _hidden(table: Table, *, fractions: bool) -> tuple[int, Points]:
     points = take_points(table, 1_000_000, fractions=fractions)
-    checks = table.take("checks", 0, integer(0, 10_000), "a whole number")
-    table.finish()
-    return checks, points
+    return table.take("checks", 0, integer(0, 10_000), "a whole number"), points
+
+
+def _asked(table: Table) -> tuple[str, ...]:
+    """The questions that a student's copy knows by their ids alone."""
+    return table.take("questions", (), _names, "a list of questions' ids")
+
+
+def _names(value: Any) -> tuple[str, ...] | None:
+    return tuple(value) if isinstance(value, list) and all(_id(name) for name in value) else None
 
 
 def _check_texts(table: Table, exercise: Exercise) -> None:
     """Complain of placeholders that nothing stands for, and of a scenario that couldn't be played."""
+    if exercise.earlier and not exercise.uses:
+        raise table.contradicts("individual", "has earlier editions, and nothing is individual", "add individual.uses")
+    if exercise.host and "host" in exercise.uses:
+        raise table.contradicts("host", "stands beside an individual one", "leave one of the two out")
+    if exercise.hand_in.capture == exercise.hand_in.answers:
+        raise table.contradicts("hand_in", "has one name for capture and answers", "give them two")
     if exercise.uses and not {"host", "nonce"} & set(exercise.uses):
         fix = 'add "host" or "nonce": addresses and ports alone are soon those of somebody else'
         raise table.contradicts("individual", "has nothing by which a capture tells whose it is", fix)
@@ -143,6 +158,10 @@ def _check_texts(table: Table, exercise: Exercise) -> None:
         fix = "give the exercise a new edition each time"
         raise table.contradicts("edition", f"{exercise.edition!r} is among individual.earlier", fix)
     for key, words in (("text", exercise.text), ("scenario", exercise.scenario or "")):
+        named = [name for name in EXAMPLE.placeholders if re.search(rf"\$\{{?{name}\b", words)]
+        if named and not exercise.uses:
+            fix = 'say what is individual: [individual] uses = ["host", "nonce"]'
+            raise table.contradicts(key, f"has ${named[0]}, and nothing is individual", fix)
         try:
             filled = fill(words, exercise.bound or EXAMPLE) if exercise.uses else words
         except (KeyError, ValueError) as error:

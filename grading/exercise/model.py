@@ -99,7 +99,8 @@ class Exercise:
 
     `uses`: what is individual; `earlier`: editions whose captures may turn up again; `bound`: what is individual in a
     copy that was made out for one student. `scenario`: the lab's, with `$` placeholders. `hidden`: checks, and their
-    points, that such a copy doesn't tell. `reveal`: whether students are told the right answers.
+    points, that such a copy doesn't tell; `asked`: the questions among them. `reveal`: whether students are told the
+    right answers.
     """
 
     id: str
@@ -117,6 +118,7 @@ class Exercise:
     bound: Individual | None = None
     scenario: str | None = None
     hidden: tuple[int, Points] = (0, 0)
+    asked: tuple[str, ...] = ()
     reveal: bool = False
     fractions: bool = False
 
@@ -129,6 +131,11 @@ class Exercise:
     def is_asking(self) -> bool:
         """Whether students are asked what a report of their capture would tell them, and aren't to be told."""
         return self.kind == "answers" and not self.reveal
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """The ids of all questions: each is asked, though its result may be held back."""
+        return (*self.asked, *(item.id for item in self.items if isinstance(item.check, Question)))
 
     def visible(self) -> Iterator[Item]:
         """The items that students see at once."""

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 from analysis.text import printable
 
+MARKED = ".marked.jsonl"  # in a folder of results: what was marked
 MOST_FILES = 1_000  # of one submission that are looked at
 LONGEST_NAME = 120
 

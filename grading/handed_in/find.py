@@ -1,5 +1,6 @@
 """Who handed in what: the entries of a folder of submissions, by student."""
 
+import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,19 @@ EXTENSIONS = (".pcap", ".pcapng", ".cap", ".toml", ".txt", ".gz", ".zip", ".json
 PART = re.compile(r"[-_. ](?:capture|answers|trace)$", re.IGNORECASE)  # alice-capture.pcap, alice_answers.toml
 NOT_HANDED_IN = (".md", ".csv", ".xlsx", ".ods", ".html", ".ini", ".db", ".xml")  # what teachers and systems keep there
 NOISE = ("__MACOSX", ".DS_Store", ".gitkeep", ".gitignore", ".git")
+SEPARATORS = (",", ";", "\t")
+HEADS = (
+    "id",
+    "student id",
+    "student_id",
+    "studentid",
+    "student",
+    "sis id",
+    "username",
+    "user name",
+    "login",
+    "matriculation",
+)
 MOST_STUDENTS = 100_000
 
 
@@ -52,7 +66,7 @@ def find_entries(folder: Path, roster: tuple[str, ...] = ()) -> tuple[tuple[Entr
             left.append(path.name)
         elif _is_folder(path):
             parts.setdefault(student, _Parts()).folders.append(path)
-        elif path.suffix.lower() in NOT_HANDED_IN and student not in parts:
+        elif path.suffix.lower() in NOT_HANDED_IN:
             left.append(path.name)
         elif path.suffix.lower() == ".zip":
             parts.setdefault(student, _Parts()).zips.append(path)
@@ -102,17 +116,40 @@ def natural(text: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def read_roster(path: Path) -> tuple[str, ...]:
-    """The students of a class: an id a line, or the first column of a CSV; blank lines and `#` lines don't count."""
+    """The students of a class: an id a line, or a CSV's column that is headed so, else its first.
+
+    Blank lines and `#` lines don't count. `InputError` if it can't be read, or names nobody.
+    """
     import csv
 
     try:
-        rows = list(csv.reader(path.read_text("utf-8-sig").splitlines()))
+        text = path.read_text("utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: can't be read: {error.strerror}", "name a file with an id a line") from None
-    except (UnicodeDecodeError, csv.Error):
+    except UnicodeDecodeError:
         raise InputError(f"{path}: is no text of an id a line", "save it as UTF-8 text") from None
-    found = (row[0].strip() for row in rows if row and row[0].strip() and not row[0].startswith("#"))
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(("#", "sep="))]
+    separator = max(SEPARATORS, key=lines[0].count) if lines else ","
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=separator) if any(row)]
+    except csv.Error as error:
+        raise InputError(f"{path}: is no CSV: {error}", "save it as UTF-8 text, an id a line") from None
+    heads = [cell.casefold() for cell in rows[0]] if rows else []
+    column = next((heads.index(word) for word in HEADS if word in heads), None)
+    found = [row[column or 0] for row in rows[column is not None :] if len(row) > (column or 0) and row[column or 0]]
+    if not found:
+        raise InputError(f"{path}: names no student", "write an id a line")
     return tuple(dict.fromkeys(found))
+
+
+def not_on(roster: tuple[str, ...], entries: tuple[Entry, ...]) -> Iterator[str]:
+    """What to say of who handed in and isn't on the roster: a folder may be called after nobody."""
+    known = [canonical_student(student) for student in roster]
+    for entry in entries if roster else ():
+        if entry.student not in known:
+            near = difflib.get_close_matches(entry.student, known, 1)
+            hint = f"; is it {near[0]}'s?" if near else ""
+            yield f"{entry.student} is not on the roster{hint}"
 
 
 def left_alone(names: tuple[str, ...]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from analysis.files.frames import GZIP_MAGIC, PCAPNG_MAGIC
 from analysis.files.pcap import VARIANTS
 from analysis.text import plural, printable, some
 from grading.exercise.model import Exercise
-from grading.handed_in.candidate import MOST_FILES, Candidate, ReadError, nothing
+from grading.handed_in.candidate import MARKED, MOST_FILES, Candidate, ReadError, nothing
 from grading.handed_in.find import Entry
 from grading.handed_in.submission import File, Submission
 
@@ -78,6 +78,8 @@ def _in_folder(folder: Path, notes: list[str]) -> Iterator[Candidate]:
             name = str(current.relative_to(folder.parent))
             yield Candidate(name, 0, nothing, f"{printable(name)} can't be read: {error.strerror}")
             continue
+        if any(one.name == MARKED for one in entries):
+            continue  # what an earlier marking wrote
         for one in entries:
             path = Path(one.path)
             name = str(path.relative_to(folder))

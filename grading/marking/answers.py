@@ -10,10 +10,9 @@ from typing import Any
 from analysis.text import listed, printable
 from grading.exercise.model import Points, Question
 from grading.facts.facts import Facts
-from grading.marking.grade import Result
+from grading.marking.grade import WHOLE, Result
 from grading.marking.slips import SLIPS, Asked, Slip, diagnose, other_form
 
-WHOLE = "capture from before the fetch until after its close"
 INTEGER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]{1,16}|\d{1,20})", re.ASCII)
 SEPARATORS = re.compile(r"(?<=\d)[ _,'’\u00a0\u202f](?=\d{3}(?!\d))", re.ASCII)  # 2,718,281,828
 QUANTITY = re.compile(r"([+-]?\d{1,15}(?:\.\d{1,15})?)\s*(s|ms|us|µs|μs)?", re.ASCII)

@@ -9,7 +9,8 @@ from grading.exercise.model import Points, Visibility
 
 Status = Literal["pass", "fail", "skip", "inconclusive"]
 STATUSES: tuple[Status, ...] = ("pass", "fail", "skip", "inconclusive")
-GATES = ("grader", "capture", "answers", "individual", "time")  # what comes before every rubric, in order
+GATES = ("grader", "limits", "capture", "answers", "individual", "time")  # what comes before every rubric, in order
+WHOLE = "capture from before the fetch until after its close"
 HAND_IN_AGAIN = "hand in again"
 
 
@@ -153,4 +154,6 @@ def summary_line(grade: Grade, *, for_teacher: bool = False) -> str:
         return said
     worth = total((grade.max_points, *(-check.max_points for check in shown)))
     noun = "point" if worth == 1 else "points"
-    return f"{said}; {plural(more, 'more check')} ({points_text(worth)} {noun}) {'is' if more == 1 else 'are'} hidden"
+    return (
+        f"{said}; {plural(more, 'more check')} ({points_text(worth)} {noun}) {'is' if more == 1 else 'are'} not shown"
+    )

@@ -81,12 +81,17 @@ def mark(exercise: Exercise, submission: Submission, owner: Owner | None = None)
     return Marked(grade, report, facts)
 
 
-def unmarked(exercise: Exercise, student: str, what: str, next_step: str) -> Grade:
-    """The grade where the grader itself failed: nothing is judged, and the teacher is told."""
+def unmarked(exercise: Exercise, student: str, what: str, next_step: str, *, is_limit: bool = False) -> Grade:
+    """The grade where the grader itself failed, or (`is_limit`) what was handed in took too much of it.
+
+    Nothing is judged, and the teacher is told.
+    """
     result = Result("inconclusive", "the submission can be marked", what, hint=next_step)
     gate = Gate("grader", "The grader could do its work", result)
+    if is_limit:
+        gate = Gate("limits", "It can be marked within the exercise's limits", result)
     checks = (*_scored_gates([gate]), *_scored_items(exercise, [gate], None))
-    flag = f"the grader is at fault: {what}"
+    flag = f"not marked: {what}" if is_limit else f"the grader is at fault: {what}"
     return Grade(student, exercise.id, exercise.edition, checks, flags=(flag,), hidden=exercise.hidden)
 
 
@@ -171,12 +176,14 @@ def _too_deep(file: File | None, expected: str) -> Result | None:
 
 
 def _unknown_answers(exercise: Exercise, answers: Mapping[str, Any]) -> Iterator[str]:
-    asked = [item.id for item in exercise.items if isinstance(item.check, Question)]
-    seen = [item.id for item in exercise.visible() if isinstance(item.check, Question)]
+    asked = exercise.questions
     for key in [key for key in answers if key not in asked][:MOST_UNKNOWN]:
-        near = difflib.get_close_matches(key[:100], seen, 1)
+        near = difflib.get_close_matches(key[:100], asked, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         yield printable(f"there is no question {key[:100]!r}{hint}")
+    left = [name for name in exercise.asked if name not in answers]
+    if left:
+        yield f"not answered yet: {some(left)}"
 
 
 # --- the rubric ---
@@ -205,7 +212,7 @@ def _judged(item: Item, needs: Mapping[str, Result], exercise: Exercise, work: W
     if failed:
         return Result("skip", "", f"not looked at: {_told(failed[0], item, exercise)} must pass first")
     unclear = [name for name, result in needs.items() if result.status == "inconclusive"]
-    if work is None:
+    if work is None or "answers" in unclear:
         return Result("inconclusive", "", f"not looked at: {unclear[0]} is inconclusive")
     result = _check(item, exercise, work)
     if unclear and result.status == "fail":

@@ -13,10 +13,9 @@ from analysis.sequence import line_text
 from analysis.text import plural, printable, some
 from grading.exercise.model import RuleCheck, SequenceCheck, Value, Wanted
 from grading.facts.facts import Facts
-from grading.marking.grade import Result
+from grading.marking.grade import WHOLE, Result
 
 MOST_SAID = 4
-WHOLE = "capture from before the fetch until after its close"
 
 
 def check_rule(check: RuleCheck, report: Report, facts: Facts) -> Result:

@@ -6,14 +6,13 @@ from typing import Any
 from analysis.text import json_without_commands, printable
 from grading.exercise.model import Exercise
 from grading.marking.grade import Grade, summary_line, total
-from grading.outputs.views import Shown, score_text, shown
+from grading.outputs.views import Shown, score_text, shown_check
 
 STATUS = {"pass": "passed", "fail": "failed", "skip": "failed", "inconclusive": "failed"}
 
 
 def gradescope(grade: Grade, exercise: Exercise) -> str:
-    """The results of one student. Hidden checks are in it, for Gradescope keeps them to itself."""
-    by_id = {one.check.id: one for one in shown(grade)}
+    """The results of one student. All checks are in it: Gradescope keeps what is hidden to itself."""
     values: dict[str, Any] = {
         "score": total(check.points for check in grade.checks),
         "output": f"{printable(exercise.title)}: {score_text(grade)}; {summary_line(grade)}",
@@ -24,9 +23,18 @@ def gradescope(grade: Grade, exercise: Exercise) -> str:
         "stdout_visibility": "hidden",
         "extra_data": {"exercise": grade.exercise, "edition": grade.edition, "status": grade.status},
     }
-    tests = [_test(by_id.get(one.check.id, one)) for one in shown(grade, for_teacher=True)]
+    told = [shown_check(check, for_teacher=check.visibility == "hidden") for check in grade.checks]
+    tests = [_test(one) for one in told]
     entries = ",\n  ".join(map(json.dumps, tests))
     return json_without_commands(json.dumps(values)[:-1] + ',\n "tests": [\n  ' + entries + "\n ]}\n")
+
+
+def no_results() -> str:
+    """The results where marking could not begin; what kept it is for the teacher, who sees it in the log."""
+    said = "This could not be marked, and it is no fault of yours. Tell your teacher."
+    return (
+        json.dumps({"score": 0, "output": said, "output_format": "text", "visibility": "visible", "tests": []}) + "\n"
+    )
 
 
 def _test(one: Shown) -> dict[str, Any]:

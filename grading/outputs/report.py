@@ -1,4 +1,4 @@
-"""A student's report.json: what the analysis says of the capture, with the rubric's points beside its findings."""
+"""A student's report.json: what the analysis says of the capture, and the rubric's visible checks with their points."""
 
 import json
 from typing import Any
@@ -12,12 +12,12 @@ from grading.marking.mark import Marked
 def report_json(marked: Marked, exercise: Exercise) -> str | None:
     """The report by docs/report.schema.json, a line an entry; None where no capture could be read.
 
-    Findings of rules that hidden checks ask for are not in it.
+    Its findings are the visible checks.
     """
     if marked.facts is None:
         return None
     values = dict(marked.facts.values)
-    values["findings"] = _findings(values["findings"], marked, exercise)
+    values["findings"] = _findings(marked, exercise)
     statuses = {finding["status"] for finding in values["findings"]}
     unclear = "inconclusive" in statuses or "pass" not in statuses
     values["verdict"] = "fail" if "fail" in statuses else "inconclusive" if unclear else "pass"
@@ -33,12 +33,10 @@ def _entry(entry: tuple[str, Any]) -> str:
     return f" {json.dumps(name)}: {text}"
 
 
-def _findings(found: list[dict[str, Any]], marked: Marked, exercise: Exercise) -> list[dict[str, Any]]:
+def _findings(marked: Marked, exercise: Exercise) -> list[dict[str, Any]]:
+    """What the student may see of the rubric, under the rules' ids; nothing whose absence tells of a hidden check."""
     rules = {item.id: item.check.rule for item in exercise.items if isinstance(item.check, RuleCheck)}
-    hidden = {rules.get(check.id) for check in marked.grade.checks if check.visibility != "visible"}
-    visible = [(rules.get(check.id) or check.id, check) for check in marked.grade.visible]
-    told = hidden | {rule for rule, _ in visible}
-    return [*(one for one in found if one["rule"] not in told), *(_finding(rule, check) for rule, check in visible)]
+    return [_finding(rules.get(check.id) or check.id, check) for check in marked.grade.visible]
 
 
 def _finding(rule: str, check: Scored) -> dict[str, Any]:

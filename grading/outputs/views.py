@@ -22,15 +22,17 @@ class Shown(NamedTuple):
 def shown(grade: Grade, *, for_teacher: bool = False) -> tuple[Shown, ...]:
     """The checks that the reader may see."""
     checks = grade.checks if for_teacher else grade.visible
-    return tuple(
-        Shown(
-            check,
-            MARKS[check.status],
-            _points(check),
-            tuple(_lines(check, for_teacher=for_teacher)),
-            check.result.details if check.status != "pass" else (),
-        )
-        for check in checks
+    return tuple(shown_check(check, for_teacher=for_teacher) for check in checks)
+
+
+def shown_check(check: Scored, *, for_teacher: bool) -> Shown:
+    """A check as the reader sees it: right answers are for the teacher."""
+    return Shown(
+        check,
+        MARKS[check.status],
+        _points(check),
+        tuple(_lines(check, for_teacher=for_teacher)),
+        check.result.details if check.status != "pass" else (),
     )
 
 

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from lab.containers.engine import AROUND, config_folder, docker_config
 from lab.errors import BackendError
+from lab.interrupts import end_with
 
 FOLDER = Path(__file__).parent.parent.parent / "compose"
 PLUGIN = "docker-compose"
@@ -87,7 +87,7 @@ class Compose:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the caller, who ends the rest
-                preexec_fn=partial(_die_with, os.getpid()) if sys.platform == "linux" else None,
+                preexec_fn=partial(end_with, os.getpid()) if sys.platform == "linux" else None,
             )
 
 
@@ -97,11 +97,3 @@ def _spawn(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
     except OSError as error:
         message = f"the docker compose plugin {command[0]} can't be run: {error.strerror}"
         raise BackendError(message, f"install it again, or {AROUND}") from None
-
-
-def _die_with(parent: int) -> None:
-    from lab.netns import kernel
-
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was killed before that took effect
-        os._exit(1)

@@ -75,7 +75,9 @@ def _item(table: Table, before: dict[str, Item], *, is_question: bool, fractions
         check=check,
         points=points,
         hint=table.take("hint", "", line, "one line of text"),
-        depends_on=table.take("depends_on", (), _names(before), f"a list of checks before it: {', '.join(before)}"),
+        depends_on=table.take(
+            "depends_on", (), _names(before), f"a list of checks before it: {', '.join(before) or 'none is'}"
+        ),
         visibility=visibility,
     )
     table.finish()

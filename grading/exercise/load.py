@@ -13,7 +13,7 @@ from grading.exercise.items import load_items, take_points
 from grading.exercise.model import Exercise, HandIn, Kind, Points
 from lab.scenario.load import check_scenario
 from lab.toml.table import Table, read_file, read_table
-from lab.toml.values import duration, duration_words, hostname, integer, line, one_of, text, truth
+from lab.toml.values import duration, hostname, integer, line, one_of, text, truth
 
 PAGE = "docs/exercise-file.md"
 ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -98,7 +98,7 @@ def _hand_in(table: Table) -> HandIn:
         answers=table.take("answers", usual.answers, _file_name, "the name of a file"),
         size=table.take("size", usual.size, _size, 'a size such as "500 kB" or "10 MB", at most 100 MB'),
         frames=table.take("frames", usual.frames, integer(1, 1_000_000), "a whole number from 1 to 1000000"),
-        seconds=table.take("seconds", usual.seconds, duration(600.0, 0.1), duration_words("600s")),
+        seconds=table.take("seconds", usual.seconds, duration(600.0, 0.1), 'a time from "0.1s" to "600s"'),
         opens=table.take("opens", None, _moment, moment),
         closes=table.take("closes", None, _moment, moment),
     )

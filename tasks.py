@@ -90,7 +90,7 @@ def exercise(_: Context, file, student="", roster="", key="", out=""):  # type: 
         "roster": "who should have handed in: an id a line, or the first column of a CSV",
         "key": "the file of the course's key; left out: the one that HANDSHAKE_LAB_KEY names",
         "out": "the folder to write to; left out: grades/EXERCISE",
-        "jobs": "worker processes; 0: one for each core",
+        "jobs": "worker processes; left out: one for each core",
         "publish": "show students what was held back until the due date, too",
         "github": "write annotations and the job's summary, as in GitHub Actions",
     }
@@ -104,7 +104,7 @@ def grade(  # type: ignore[no-untyped-def]  # noqa: PLR0917 - invoke reads optio
     roster="",
     key="",
     out="",
-    jobs=0,
+    jobs="",
     publish=False,
     github=False,
 ):

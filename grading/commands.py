@@ -20,6 +20,7 @@ from lab.console import say, style
 
 EXAMPLE_KEY = b"the key of the examples"  # how exercises/example.key begins
 KEY_FROM = "HANDSHAKE_LAB_KEY"  # the variable that names the key's file, where --key doesn't
+MOST_PROCESSES = 256
 TELL_EVERY_S = 1.0
 
 
@@ -94,7 +95,7 @@ def grade(  # the options of a command line
     roster: str,
     key: str,
     out: str,
-    jobs: int,
+    jobs: str,
     publish: bool,
     github: bool,
 ) -> int:
@@ -108,6 +109,7 @@ def grade(  # the options of a command line
     exercise = published(exercise) if publish else exercise
     folder = Path(out) if out else Path("grades") / exercise.id
     with _told_to_gradescope(folder, student):
+        processes = _processes(jobs)
         entries, notes, single = _entries(submissions, exercise, student, roster)
         marker = Marker(exercise, _key(exercise, key), folder)
         _check_out(marker.out, submissions, single=single)
@@ -115,13 +117,23 @@ def grade(  # the options of a command line
         with marked_before(marker.out) as before:
             if single:
                 marker.prepare(entries[0])
-            grades = mark_class(marker, entries, jobs or os.cpu_count() or 1, before, _telling(len(entries)))
+            grades = mark_class(marker, entries, processes, before, _telling(len(entries)))
             notes = (*notes, *_nobodys(grades, marker))
             write_class(marker.out, grades, exercise, notes, single=single)
     except OSError as error:
         raise unwritable(marker.out, error) from None
     _print(grades, exercise, notes, marker.out, single=single, github=github)
     return _status(grades, single=single)
+
+
+def _processes(words: str) -> int:
+    """How many workers: as many as are asked for, or one for each core."""
+    if not words:
+        return os.cpu_count() or 1
+    if not (words.isascii() and words.isdecimal() and 0 < int(words[:9]) <= MOST_PROCESSES):
+        fix = f"a number from 1 to {MOST_PROCESSES}; left out: one for each core"
+        raise InputError(f"--jobs {words[:20]}: that many processes can't be", fix)
+    return int(words)
 
 
 def _entries(

@@ -145,6 +145,8 @@ def test_what_was_held_back_is_told_once_it_is_published_and_what_is_hidden_neve
         (("--submissions", "IN", "--exercise", WATCH, "--key", KEY, "--out", "IN/grades"), 2, "among the submissions"),
         (("--submissions", "IN", "--exercise", WATCH, "--key", KEY, "--out", "SHORT/x"), 2, "can't be written"),
         (("--submissions", "IN", "--exercise", "IN", "--key", KEY), 2, "is no regular file"),
+        (("--submissions", "IN", "--exercise", WATCH, "--key", KEY, "--jobs", "abc"), 2, "that many processes"),
+        (("--submissions", "IN", "--exercise", WATCH, "--key", KEY, "--jobs", "0"), 2, "that many processes"),
         (("--submissions", "IN", "--exercise", WATCH, "--key", KEY, "--student", "a", "--roster", "b"), 2, "leave one"),
     ],
 )

@@ -1,5 +1,6 @@
 """What goes wrong while a class is marked: workers that die or hang, a second run, an interrupt, another order."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -170,6 +171,39 @@ def test_a_second_run_to_the_same_folder_is_refused_and_the_first_not_disturbed(
         assert "next: let it end, or name another folder: --out FOLDER" in done.stderr
         assert [path.name for path in out.iterdir()] == [".marked.jsonl"]
     assert grade(submissions, exercise_file(tmp_path, "capture"), out).returncode == 0
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+from tests.test_grading_misfortune import Spoilt, deaf, mark_all, marker_for
+base, submissions = map(Path, sys.argv[1:])
+sound = marker_for(base)
+mark_all(Spoilt(sound.exercise, sound.key, sound.out, deaf), submissions, lambda done, _: print(done, flush=True))
+"""
+
+
+def test_workers_end_with_the_grader_however_it_is_killed(tmp_path: Path, submissions: Path) -> None:
+    command = [sys.executable, "-c", ENDLESS, str(tmp_path), str(submissions)]
+    with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True) as grader:
+        assert grader.stdout is not None
+        assert any(int(line) == len(CLASS) - 1 for line in grader.stdout)  # all but the one who is never done
+        workers = Path(f"/proc/{grader.pid}/task/{grader.pid}/children").read_text().split()
+        assert workers
+        grader.kill()
+    descriptor = os.open(tmp_path / "out" / MARKED, os.O_RDWR)
+    before = signal.signal(signal.SIGALRM, _late)
+    signal.alarm(20)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        os.close(descriptor)
+
+
+def _late(*_: object) -> None:
+    raise TimeoutError("a worker is left, and holds the folder")
 
 
 TELLING = "import grading.commands as one; one.TELL_EVERY_S = 0; from invoke.main import program; program.run()"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from analysis.errors import InputError
 from analysis.text import plural, printable
-from grading.classes.folder import safe_name, unwritable, write
 from grading.classes.marker import Marker
 from grading.exercise.individual import NEW_KEY, canonical_student, derive, read_key
 from grading.exercise.load import load_exercise
 from grading.exercise.model import Exercise
+from grading.files import safe_name, unwritable, write
 from grading.handed_in.find import Entry, find_entries, left_alone, not_on, read_roster
 from grading.marking.grade import Grade, points_text, total
 from lab.console import say, style

@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 import jsonschema_rs
 
 from analysis.text import printable
-from grading.classes.folder import safe_name
+from grading.files import safe_name
 from grading.outputs.grades_json import whole
 from tests.conftest import HERE
 from tests.grading_markdown import check_page

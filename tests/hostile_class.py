@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from grading.classes.folder import safe_name
+from grading.files import safe_name
 from lab.fuzzing.mutants import make_mutant, mutate
 from lab.fuzzing.seeds import all_seeds, seed_of
 from tests.craft import fetch, pcap

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from grading.bench.fetch import fetch as own_fetch
-from grading.classes.folder import safe_name
 from grading.exercise.individual import derive, read_key
 from grading.exercise.load import load_exercise
+from grading.files import safe_name
 from grading.handed_in.find import find_entries
 from grading.handed_in.read import read_submission
 from grading.marking.mark import mark

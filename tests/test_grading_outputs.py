@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from analysis.text import printable
 from analysis.views.style import Style, columns
-from grading.classes.folder import safe_name
 from grading.exercise.load import load_exercise
 from grading.exercise.model import Exercise
+from grading.files import safe_name
 from grading.handed_in.submission import File, Submission
 from grading.marking.grade import FileRead, Grade, Result, Scored
 from grading.marking.ladder import Row

@@ -13,7 +13,7 @@ import yaml
 from grading.exercise.handout import handout, write_handout
 from grading.exercise.individual import USES, derive, read_key
 from grading.exercise.load import load_exercise
-from grading.marking.grade import GATES
+from grading.exercise.model import GATES
 from grading.marking.slips import SLIPS
 from tests.conftest import HERE
 

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from grading.classes.before import line_of
-from grading.classes.folder import files_of, write, write_student
+from grading.classes.folder import files_of, write_student
 from grading.exercise.individual import derive
 from grading.exercise.model import Exercise
+from grading.files import write
 from grading.handed_in.find import Entry
 from grading.handed_in.read import read_submission
 from grading.handed_in.submission import Submission

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from grading.classes.before import Before
 from grading.classes.cross import cross_flags
 from grading.classes.marker import Marker
+from grading.files import unwritable
 from grading.handed_in.find import Entry
 from grading.marking.grade import Grade
 from lab.interrupts import end_with, reset_in_child, uninterrupted
@@ -113,8 +114,6 @@ def _outcome(future: "Future[str | None]", entry: Entry, marker: Marker) -> str 
     except ProcessExpired as error:
         what, fix = f"the worker ended with status {error.exitcode}", AGAIN
     except OSError as error:
-        from grading.classes.folder import unwritable
-
         raise unwritable(marker.out, error) from None
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the grader, the class goes on
         what, fix = (

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from grading.classes.folder import files_of, write
+from grading.classes.folder import files_of
 from grading.exercise.model import Exercise
+from grading.files import write
 from grading.marking.grade import Grade
 from grading.outputs.class_csv import class_csv
 from grading.outputs.class_page import class_page

@@ -10,6 +10,7 @@ from analysis.text import plural
 from grading.exercise.individual import Individual
 from grading.exercise.load import EXAMPLE, fill
 from grading.exercise.model import Exercise, Item, Question, RuleCheck, SequenceCheck, Wanted
+from grading.files import unwritable, write
 from grading.marking.grade import points_text, total
 from grading.outputs.escape import markdown, markdown_code
 
@@ -158,8 +159,6 @@ def _wanted(wanted: Wanted) -> Any:
 
 def write_handout(folder: Path, files: dict[str, str]) -> None:
     """Write a student's files into `folder`, which is made."""
-    from grading.classes.folder import unwritable, write
-
     try:
         for name, content in files.items():
             write(folder / name, content)

@@ -10,6 +10,7 @@ from analysis.errors import InputError
 from analysis.expect.parse import parse_expectation
 from analysis.rules.judge import RULES
 from grading.exercise.model import (
+    GATES,
     VISIBILITIES,
     Item,
     Kind,
@@ -23,13 +24,13 @@ from grading.exercise.model import (
 )
 from grading.facts.path import FactPath, parse_path
 from grading.facts.schema import check_path, kinds_at
-from grading.marking.grade import GATES
 from grading.marking.slips import ISNS, RAW_OF, RELATIVE_OF, SLIPS
 from lab.toml.table import Table, shown
 from lab.toml.values import line, one_of, text, truth
 
 ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 RULE_IDS = tuple(rule.id for rule in RULES if rule.id not in ("expect.sequence", "tcp.kernel"))
+SHORT_NAME = 'a short name of a-z, 0-9 and "-"'
 MOST_ITEMS = 500
 MOST_NUMBER = 1 << 64
 SLIP_WORDS = f"points by slip; slips are {', '.join(SLIPS)}"
@@ -59,8 +60,8 @@ def load_items(table: Table, kind: Kind, *, fractions: bool, is_copy: bool = Fal
 
 
 def _item(table: Table, before: dict[str, Item], *, is_question: bool, fractions: bool) -> Item:
-    table.require("id", 'a short name of a-z, 0-9 and "-"')
-    name = table.take("id", "", _id, 'a short name of a-z, 0-9 and "-"')
+    table.require("id", SHORT_NAME)
+    name = table.take("id", "", short_name, SHORT_NAME)
     if name in before or name in GATES:
         taken = "is another check's" if name in before else "is a check that comes before every rubric"
         raise table.contradicts("id", f"{name!r} {taken}", "give it a name of its own")
@@ -84,7 +85,8 @@ def _item(table: Table, before: dict[str, Item], *, is_question: bool, fractions
     return item
 
 
-def _id(value: Any) -> str | None:
+def short_name(value: Any) -> str | None:
+    """An id: of the exercise, of a check."""
     return value if isinstance(value, str) and ID.fullmatch(value) else None
 
 

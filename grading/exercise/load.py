@@ -9,15 +9,13 @@ from typing import Any
 from analysis.errors import InputError
 from grading.errors import ExerciseError
 from grading.exercise.individual import USES, Individual
-from grading.exercise.items import load_items, take_points
+from grading.exercise.items import SHORT_NAME, load_items, short_name, take_points
 from grading.exercise.model import Exercise, HandIn, Kind, Points
 from lab.scenario.load import check_scenario
 from lab.toml.table import Table, read_file, read_table
 from lab.toml.values import duration, hostname, integer, line, one_of, text, truth
 
 PAGE = "docs/exercise-file.md"
-ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
-ID_WORDS = 'a short name of a-z, 0-9 and "-"'
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 SIZE = re.compile(r"(\d{1,9}) ?(B|kB|MB)", re.ASCII)
 SIZES = {"B": 1, "kB": 1_000, "MB": 1_000_000}
@@ -34,7 +32,7 @@ def load_exercise(path: Path) -> Exercise:
     fractions = table.take("fractions", False, truth, "true or false")
     individual, hidden = table.table("individual"), table.table("hidden")
     exercise = Exercise(
-        id=table.take("id", _id_of(path), _id, ID_WORDS),
+        id=table.take("id", _id_of(path), short_name, SHORT_NAME),
         edition=table.take("edition", "", line, "one line of text"),
         title=table.take("title", "", line, "one line of text"),
         text=table.take("text", "", text, "a text for students, in Markdown"),
@@ -64,10 +62,6 @@ def _id_of(path: Path) -> str:
     """The exercise's id where it says none: the name of its file, or of its folder if all files are called so."""
     name = path.stem if path.stem != "exercise" else path.absolute().parent.name
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "exercise"
-
-
-def _id(value: Any) -> str | None:
-    return value if isinstance(value, str) and ID.fullmatch(value) else None
 
 
 def _file_name(value: Any) -> str | None:
@@ -140,7 +134,7 @@ def _asked(table: Table) -> tuple[str, ...]:
 
 
 def _names(value: Any) -> tuple[str, ...] | None:
-    return tuple(value) if isinstance(value, list) and all(_id(name) for name in value) else None
+    return tuple(value) if isinstance(value, list) and all(short_name(name) for name in value) else None
 
 
 def _check_texts(table: Table, exercise: Exercise) -> None:

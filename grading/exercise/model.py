@@ -14,6 +14,7 @@ Kind = Literal["capture", "answers"]
 Visibility = Literal["visible", "hidden", "after_due_date", "after_published"]
 VISIBILITIES: tuple[Visibility, ...] = ("visible", "hidden", "after_due_date", "after_published")
 Points = int | float
+GATES = ("grader", "limits", "capture", "answers", "individual", "time")  # checks before every rubric, in order
 Value = str | int | float | bool
 
 

@@ -9,7 +9,6 @@ from grading.exercise.model import Points, Visibility
 
 Status = Literal["pass", "fail", "skip", "inconclusive"]
 STATUSES: tuple[Status, ...] = ("pass", "fail", "skip", "inconclusive")
-GATES = ("grader", "limits", "capture", "answers", "individual", "time")  # what comes before every rubric, in order
 WHOLE = "capture from before the fetch until after its close"
 HAND_IN_AGAIN = "hand in again"
 

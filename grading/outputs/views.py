@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from analysis.text import listed
-from grading.marking.grade import GATES, HAND_IN_AGAIN, Grade, Scored, points_text, total
+from grading.exercise.model import GATES
+from grading.marking.grade import HAND_IN_AGAIN, Grade, Scored, points_text, total
 
 MARKS = {"pass": "✓", "fail": "✗", "skip": "–", "inconclusive": "?"}
 
